@@ -1,0 +1,125 @@
+"""The verbs of `./dev`. Each is one function below: its docstring's first line is what `./dev help` prints.
+
+Runs with any Python from 3.11 on and nothing else; what a verb needs beyond that, it has `.venv` set up for.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tools import environment
+from tools.environment import CACHE, PYTHON, ROOT, VENV, SetupFailed, clean_environment
+
+
+def setup(arguments: list[str]) -> int:
+    """Make .venv with userevents and all tools in it (--runtime: only what userevents itself needs)."""
+    if arguments not in ([], ["--runtime"]):
+        return _usage(f"setup takes --runtime or nothing, not '{' '.join(arguments)}'")
+    environment.ensure("run" if arguments else "dev")
+    print(f"{VENV}/bin/userevents")
+    return 0
+
+
+def demo(arguments: list[str]) -> int:
+    """Record two real programs at work, and show what they did (sets up by itself)."""
+    if arguments:
+        return _usage(f"demo takes no arguments, not '{' '.join(arguments)}'")
+    environment.ensure("run")
+    return _become([str(PYTHON), "-P", str(ROOT / "tools" / "demo.py")])
+
+
+def test(arguments: list[str]) -> int:
+    """Run the tests; arguments go to pytest (./dev test tests/fields -k size; paths from the top)."""
+    environment.ensure("dev")
+    os.chdir(ROOT)
+    return _become([str(PYTHON), "-P", "-m", "pytest", *arguments])
+
+
+def check(arguments: list[str]) -> int:
+    """Check style, types, imports between rooms and docs: fast, for before a commit."""
+    if arguments:
+        return _usage(f"check takes no arguments, not '{' '.join(arguments)}'")
+    environment.ensure("dev")
+    from tools import checks
+
+    return checks.check()
+
+
+def fix(arguments: list[str]) -> int:
+    """Mend what ruff can mend: form, and the order of imports."""
+    environment.ensure("dev")
+    ruff = f"{VENV}/bin/ruff"
+    os.chdir(ROOT)
+    mended = os.spawnve(os.P_WAIT, ruff, [ruff, "check", "--fix", "--quiet", *arguments], clean_environment())
+    return os.spawnve(os.P_WAIT, ruff, [ruff, "format", "--quiet", *arguments], clean_environment()) or mended
+
+
+def clean(arguments: list[str]) -> int:
+    """Remove what the other verbs made: .venv, caches, build leftovers."""
+    if arguments:
+        return _usage(f"clean takes no arguments, not '{' '.join(arguments)}'")
+    made = [VENV, CACHE, ROOT / "build", ROOT / "dist", ROOT / ".hypothesis", *ROOT.glob("src/*.egg-info")]
+    for top in ("src", "tests", "tools", "examples", "bench"):
+        made += (ROOT / top).rglob("__pycache__")
+    with environment.alone(print):
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+    return 0
+
+
+VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
+    verb.__name__: verb for verb in (setup, demo, test, check, fix, clean)
+}
+
+
+def usage() -> str:
+    """Return the list of verbs, as `./dev help` prints it."""
+    lines = [f"    {name:<8}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    chosen = f"Python {sys.version.split()[0]}; USEREVENTS_PYTHON=/path/to/another chooses another"
+    return "\n".join(["usage: ./dev VERB [ARGUMENTS]", "", *lines, "", chosen])
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the first argument says with the rest of them; return the exit code."""
+    name = arguments[0] if arguments else "help"
+    if name in ("help", "-h", "--help"):
+        print(usage())
+        return 0
+    if name not in VERBS:
+        return _usage(f"there is no verb '{name}'")
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return VERBS[name](arguments[1:])
+    except SetupFailed as failed:
+        print(f"\n./dev {name}: {failed}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n./dev {name}: interrupted; the next ./dev starts over where it must", file=sys.stderr)
+        return 130
+
+
+def _usage(problem: str) -> int:
+    print(f"./dev: {problem}\n\n{usage()}", file=sys.stderr)
+    return 2
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _become(command: list[str]) -> NoReturn:
+    """Go on as another program: its exit code is ours."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.stdout.flush()
+    os.execve(command[0], command, clean_environment())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
