@@ -1,0 +1,201 @@
+"""The recording stream: what a tracer hands to a recorder, and what stands in a raw recording file (FILE.part).
+
+16 bytes of start, then frames, each a whole number of 8-byte words, so that a file cut anywhere is read up to
+its last whole frame. docs/formats/recording.md draws every byte. Packing gives bytes; reading asks the
+caller for bytes at an offset, so that files of any size are read with little memory.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ..abi.ring_buffer import PAGE_DATA_SIZE
+from ..errors import Malformed
+
+MAGIC: Final = b"UEVTREC1"
+VERSION: Final = 1
+START: Final = Struct("<8sII")
+FRAME: Final = Struct("<IHHII")
+"""size of the whole frame (a multiple of 8), type, flags (0), stream, payload bytes before the padding."""
+PART: Final = Struct("<IHHQQII")
+"""ring generation, cpu, flags, seq, ts (ns), offset, length; `length` bytes of page data follow."""
+_PART_FRAME: Final = Struct("<IHHIIIHHQQII")
+
+HEADER: Final = 1
+STREAM: Final = 2
+EVENT: Final = 3
+PAGE_PART: Final = 4
+LEDGER: Final = 5
+THREADS: Final = 6
+END: Final = 7
+NOTE: Final = 8
+
+PART_CONTINUES: Final = 1
+"""Flag of a part: the first of its page that was recorded, but not the first of the page."""
+
+MAX_FRAME_SIZE: Final = 1 << 26
+MAX_FACTS_SIZE: Final = 1 << 23
+_CHUNK: Final = 1 << 18
+
+
+def pack_start() -> bytes:
+    """Return the 16 bytes a recording stream begins with."""
+    return START.pack(MAGIC, VERSION, 0)
+
+
+def pack_frame(kind: int, stream: int, payload: bytes) -> bytes:
+    """Return one frame, padded with zeros to a multiple of 8 bytes."""
+    used = len(payload)
+    padding = -used & 7
+    return FRAME.pack(FRAME.size + used + padding, kind, 0, stream, used) + payload + bytes(padding)
+
+
+def _pack_json(kind: int, stream: int, facts: Mapping[str, object]) -> bytes:
+    return pack_frame(kind, stream, json.dumps(facts, separators=(",", ":")).encode())
+
+
+def pack_header(facts: Mapping[str, object]) -> bytes:
+    """Return the HEADER frame: clock, mono_ns and real_ns of one moment, host, release, cpus, command, tracer_pid."""
+    return _pack_json(HEADER, 0, {"version": VERSION, "clock": "mono", **facts})
+
+
+def pack_stream(stream: int, facts: Mapping[str, object]) -> bytes:
+    """Return the STREAM frame that opens session number `stream`: pid, start_time, comm, cmdline, nonce."""
+    return _pack_json(STREAM, stream, facts)
+
+
+def pack_event(stream: int, facts: Mapping[str, object]) -> bytes:
+    """Return an EVENT frame: id, name, system, fields, enabled, error, for the records of one stream."""
+    return _pack_json(EVENT, stream, facts)
+
+
+def pack_part(
+    stream: int, generation: int, cpu: int, seq: int, ts_ns: int, offset: int, data: bytes, *, flags: int = 0
+) -> bytes:
+    """Return a PART frame: `data` stands at `offset` of the data of page number `seq` of a ring."""
+    return pack_frame(PAGE_PART, stream, PART.pack(generation, cpu, flags, seq, ts_ns, offset, len(data)) + data)
+
+
+def pack_ledger(stream: int, facts: Mapping[str, object]) -> bytes:
+    """Return a LEDGER frame: what one stream counted within this recording so far."""
+    return _pack_json(LEDGER, stream, facts)
+
+
+def pack_threads(stream: int, names: Mapping[int, str]) -> bytes:
+    """Return a THREADS frame: the names of a stream's threads, by thread id."""
+    return _pack_json(THREADS, stream, {str(tid): name for tid, name in names.items()})
+
+
+def pack_end(reason: str, mono_ns: int) -> bytes:
+    """Return the END frame, the last of a recording that was ended."""
+    return _pack_json(END, 0, {"reason": reason, "mono_ns": mono_ns})
+
+
+def pack_note(text: str) -> bytes:
+    """Return a NOTE frame: a warning for the person who reads the trace."""
+    return _pack_json(NOTE, 0, {"text": text})
+
+
+class Frame(NamedTuple):
+    """One frame other than a PART: `used` payload bytes stand at `start` of the stream."""
+
+    kind: int
+    stream: int
+    start: int
+    used: int
+
+
+class Part(NamedTuple):
+    """One PART frame: `length` bytes of page data stand at `start` of the recording stream."""
+
+    stream: int
+    generation: int
+    cpu: int
+    flags: int
+    seq: int
+    ts: int
+    offset: int
+    length: int
+    start: int
+
+
+class FrameReader:
+    """Reads the frames of a recording stream, from the first to the last whole one.
+
+    `read_at(offset, size)` gives bytes of the stream (fewer only at its end) and `size` is its length. A
+    stream that is none, or of another version, raises `Malformed` at once. A stream that is cut or damaged
+    later ends the iteration: `problem` then says what stands there, and `read_to` how far it was read.
+    """
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int, name: str = "recording") -> None:
+        self._read_at = read_at
+        self.size = size
+        self.name = name
+        self.problem = ""
+        self.read_to = START.size
+        start = read_at(0, START.size)
+        if len(start) < START.size:
+            raise Malformed(name, f"has {len(start)} bytes; a recording begins with {START.size}")
+        magic, version, _ = START.unpack(start)
+        if magic != MAGIC:
+            raise Malformed(name, f"begins with {magic!r}, a recording with {MAGIC!r}", 0)
+        if version != VERSION:
+            raise Malformed(name, f"is a recording of version {version}, and this userevents reads version {VERSION}")
+
+    @classmethod
+    def of(cls, data: bytes, name: str = "recording") -> "FrameReader":
+        """Read a whole stream that is in memory."""
+        return cls(lambda offset, size: data[offset : offset + size], len(data), name)
+
+    def __iter__(self) -> Iterator[Frame | Part]:
+        """Yield each frame in turn; the bytes of a PART's data are not read."""
+        base, chunk, need = 0, b"", _PART_FRAME.size
+        at = START.size
+        while at < self.size:
+            self.read_to = at
+            here = at - base
+            if here + need > len(chunk):
+                base, here, chunk = at, 0, self._read_at(at, _CHUNK)
+            frame, size = self._frame(chunk, here, at)
+            if frame is None:
+                return
+            yield frame
+            at += size
+        self.read_to = at
+
+    def _frame(self, chunk: bytes, here: int, at: int) -> tuple[Frame | Part | None, int]:
+        """Return the frame at `here` of a chunk (`at` of the stream) and its size, or None and set `problem`."""
+        if here + FRAME.size > len(chunk):
+            self.problem = f"is cut inside a frame's head at byte {at}"
+            return None, 0
+        size, kind, _flags, stream, used = FRAME.unpack_from(chunk, here)
+        if size & 7 or used > size - FRAME.size or not FRAME.size <= size <= MAX_FRAME_SIZE:
+            self.problem = f"has no frame at byte {at} (size {size}, {used} used)"
+            return None, 0
+        if at + size > self.size:
+            self.problem = f"is cut inside a frame at byte {at} ({self.size - at} of {size} bytes)"
+            return None, 0
+        if kind != PAGE_PART:
+            return Frame(kind, stream, at + FRAME.size, used), size
+        if used >= PART.size and here + _PART_FRAME.size <= len(chunk):
+            *_, generation, cpu, flags, seq, ts, offset, length = _PART_FRAME.unpack_from(chunk, here)
+            if length == used - PART.size and offset + length <= PAGE_DATA_SIZE and not (offset | length) & 3:
+                start = at + _PART_FRAME.size
+                return Part(stream, generation, cpu, flags, seq, ts, offset, length, start), size
+        self.problem = f"has a damaged page part at byte {at}"
+        return None, 0
+
+    def payload(self, frame: Frame) -> bytes:
+        """Return a frame's payload."""
+        return self._read_at(frame.start, frame.used)
+
+    def facts(self, frame: Frame) -> dict[str, object] | None:
+        """Return a frame's JSON object, or None if its payload is none, or too long for one."""
+        if frame.used > MAX_FACTS_SIZE:
+            return None
+        try:
+            facts = json.loads(self.payload(frame))
+        except (ValueError, RecursionError):
+            return None
+        return facts if isinstance(facts, dict) else None
