@@ -1,0 +1,35 @@
+"""The engine: which events exist, who holds each, and when one goes. Values in, values out, one thread.
+
+`Group` is the front door; ``docs/references-and-locks.md`` tells who holds whom.
+"""
+
+from .enabler import Enabler, UserEventMm
+from .event import Holder, UserEvent
+from .group import Group
+from .ids import IdPool
+from .open_file import OpenFile
+from .ports import Caller, Fault, Memory, Observer, Pageable, Probe
+from .profile import PROFILES, V6_4, V6_12, Profile
+from .work import Work, WorkQueue
+
+__all__ = [
+    "PROFILES",
+    "V6_4",
+    "V6_12",
+    "Caller",
+    "Enabler",
+    "Fault",
+    "Group",
+    "Holder",
+    "IdPool",
+    "Memory",
+    "Observer",
+    "OpenFile",
+    "Pageable",
+    "Probe",
+    "Profile",
+    "UserEvent",
+    "UserEventMm",
+    "Work",
+    "WorkQueue",
+]

@@ -1,0 +1,65 @@
+"""What the engine needs from outside, and who asks it: memory, callers, probes, observers.
+
+The engine owns no memory, process or clock. A host (or a test) hands these in.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .event import UserEvent
+
+
+class Fault(Exception):
+    """The addressed word cannot be reached now: not mapped, not writable, or its process is gone."""
+
+
+class Memory(Protocol):
+    """One address space, seen by the engine only as words in which it sets and clears single bits."""
+
+    def write_bit(self, addr: int, bit: int, size: int, on: bool) -> None:
+        """Set or clear bit `bit` of the `size`-byte word at `addr`, and no other bit.
+
+        Raises `Fault` when the word cannot be written at once.
+        """
+
+
+@runtime_checkable
+class Pageable(Protocol):
+    """A `Memory` whose words may first have to be brought in (the kernel's fault-in).
+
+    A `Memory` without this is simply tried again.
+    """
+
+    def fault_in(self, addr: int) -> None:
+        """Make the word at `addr` writable; raises `Fault` when that cannot be done."""
+
+
+class Caller(NamedTuple):
+    """Who asks: the credentials that the contract's checks look at."""
+
+    uid: int
+    gid: int
+    perfmon: bool
+    """Has CAP_PERFMON or CAP_SYS_ADMIN in the initial user namespace."""
+
+
+class Probe(Protocol):
+    """Something attached to an event's tracepoint: a trace instance, or all of perf together."""
+
+    @property
+    def status_bit(self) -> int:
+        """The bit it sets in the event's status while attached (EVENT_STATUS_*)."""
+
+    @property
+    def holder_name(self) -> str:
+        """What `UserEvent.holders` calls it."""
+
+
+class Observer(Protocol):
+    """Told about events as they come and go, while the registry is consistent."""
+
+    def event_added(self, event: "UserEvent") -> None:
+        """`event` is listed from now on; nobody's bit has been written yet."""
+
+    def event_removed(self, event: "UserEvent") -> None:
+        """`event` is no longer listed."""
