@@ -1,0 +1,8 @@
+"""The virtual tracing file system: every way in (socket, FUSE, in-process) is a client of `Tree`."""
+
+from ..engine import Caller
+from .node import OpenNode
+from .system import TOP, PlainSystem, System
+from .tree import NodeStat, Tree
+
+__all__ = ["TOP", "Caller", "NodeStat", "OpenNode", "PlainSystem", "System", "Tree"]

@@ -1,0 +1,134 @@
+"""The directories of the tree, each a table from name to node.
+
+Source: user_events contract, tracefs.md sections 1 and 9.
+"""
+
+import errno
+from typing import ClassVar
+
+from ..abi import tracefs as abi
+from ..errors import Refused
+from .dynamic_events import DynamicEvents
+from .enable import EventEnable, SetEvent, SystemEnable
+from .event_files import AvailableEvents, EventId, Format, HeaderEvent, HeaderPage, Readme, Status
+from .node import Directory, Node
+from .own import Control, Holders, Info, Patterns, Select, Stream
+from .system import TOP
+
+Table = dict[str, type[Node]]
+
+
+class FixedDirectory(Directory):
+    """A directory whose names are known: its table."""
+
+    table: ClassVar[Table]
+
+    def names(self) -> list[str]:
+        """The names of the table."""
+        return list(self.table)
+
+    def child(self, name: str) -> Node | None:
+        """The node that the table names, at the same place."""
+        kind = self.table.get(name)
+        return kind(self.place) if kind is not None else None
+
+
+class OwnDirectory(FixedDirectory):
+    """``userevents/``."""
+
+    table: ClassVar[Table] = {
+        abi.OWN_PATTERNS: Patterns,
+        abi.OWN_SELECT: Select,
+        abi.OWN_STREAM: Stream,
+        abi.OWN_CONTROL: Control,
+        abi.OWN_HOLDERS: Holders,
+        abi.OWN_INFO: Info,
+    }
+
+
+class EventDirectory(FixedDirectory):
+    """``events/SYSTEM/EVENT/``."""
+
+    table: ClassVar[Table] = {abi.ENABLE: EventEnable, abi.FORMAT: Format, abi.ID: EventId}
+
+
+class SystemDirectory(FixedDirectory):
+    """``events/SYSTEM/``: there while the system has an event. An event's directory hides a file of its name."""
+
+    table: ClassVar[Table] = {abi.ENABLE: SystemEnable}
+
+    def names(self) -> list[str]:
+        """The files and the events; EIO when an event's name cannot be that of a directory."""
+        events = [event.tracepoint_name for event in self.place.system.group.events.in_system(self.place.event_system)]
+        for name in events:
+            if not name or "/" in name:
+                raise Refused(errno.EIO, f"event '{name}' cannot be listed: its name is no file name")
+        return super().names() + [name for name in events if name not in (".", "..")]
+
+    def child(self, name: str) -> Node | None:
+        """The event's directory, or the system's own file."""
+        event = self.place.system.group.events.by_tracepoint(self.place.event_system, name)
+        return EventDirectory(self.place._replace(event=event)) if event is not None else super().child(name)
+
+
+class EventsDirectory(FixedDirectory):
+    """``events/``."""
+
+    table: ClassVar[Table] = {abi.ENABLE: SystemEnable, abi.HEADER_PAGE: HeaderPage, abi.HEADER_EVENT: HeaderEvent}
+
+    def names(self) -> list[str]:
+        """The files, and the systems that have an event."""
+        return super().names() + list(self.place.system.group.events.systems())
+
+    def child(self, name: str) -> Node | None:
+        """A file, or a system."""
+        if name in self.place.system.group.events.systems():
+            return SystemDirectory(self.place._replace(event_system=name))
+        return super().child(name)
+
+
+class InstanceDirectory(FixedDirectory):
+    """``instances/NAME/``."""
+
+    table: ClassVar[Table] = {abi.SET_EVENT: SetEvent, abi.EVENTS: EventsDirectory, abi.OWN: OwnDirectory}
+
+
+class InstancesDirectory(Directory):
+    """``instances/``: making a directory makes an instance."""
+
+    def names(self) -> list[str]:
+        """The instances except the top one."""
+        return [name for name in self.place.system.instances if name != TOP]
+
+    def child(self, name: str) -> Node | None:
+        """The directory of one instance."""
+        instance = self.place.system.instances.get(name) if name != TOP else None
+        return InstanceDirectory(self.place._replace(instance=instance)) if instance is not None else None
+
+    def make(self, name: str) -> None:
+        """Make the instance `name`; EEXIST if there is one."""
+        if name in self.place.system.instances:
+            raise Refused(errno.EEXIST, f"instance '{name}' exists")
+        self.place.system.create_instance(name)
+
+    def remove(self, name: str) -> None:
+        """Remove the instance `name`; the tree has checked that nobody has a file of it open."""
+        if name == TOP or name not in self.place.system.instances:
+            raise Refused(errno.ENOENT, f"there is no instance '{name}'")
+        self.place.system.remove_instance(name)
+
+
+class TopDirectory(FixedDirectory):
+    """The root of the tree: the top instance, and what exists only once."""
+
+    mode: ClassVar[int] = abi.MODE_ROOT
+    table: ClassVar[Table] = {
+        abi.README: Readme,
+        abi.USER_EVENTS_STATUS: Status,
+        abi.DYNAMIC_EVENTS: DynamicEvents,
+        abi.AVAILABLE_EVENTS: AvailableEvents,
+        abi.SET_EVENT: SetEvent,
+        abi.EVENTS: EventsDirectory,
+        abi.INSTANCES: InstancesDirectory,
+        abi.OWN: OwnDirectory,
+    }

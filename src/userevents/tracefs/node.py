@@ -1,0 +1,151 @@
+"""What a path of the tree leads to (`File`, `Directory`), and what opening a file gives (`OpenNode`).
+
+A node is a view made for one look-up: it holds no state of its own, the engine and the instances do.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from ..abi import tracefs as abi
+from ..engine import Caller, UserEvent
+from ..errors import Refused
+from ..instance import Instance
+
+if TYPE_CHECKING:
+    from .system import System
+
+
+class Place(NamedTuple):
+    """Where in the tree a node stands; every node of that place sees the same."""
+
+    system: "System"
+    instance: Instance
+    event_system: str = ""
+    event: UserEvent | None = None
+
+
+class Node:
+    """A file or a directory."""
+
+    mode: ClassVar[int]
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+
+class Directory(Node):
+    """A directory: names, and the node behind each."""
+
+    mode: ClassVar[int] = abi.MODE_DIRECTORY
+
+    def names(self) -> list[str]:
+        """What ls shows."""
+        raise NotImplementedError
+
+    def child(self, name: str) -> Node | None:
+        """The node called `name`, or None."""
+        raise NotImplementedError
+
+    def make(self, name: str) -> None:
+        """mkdir; EPERM where the tree is not the user's to extend."""
+        raise Refused(errno.EPERM, f"directory '{name}' cannot be made here; instances are made in '{abi.INSTANCES}'")
+
+    def remove(self, name: str) -> None:
+        """rmdir; EPERM where the tree is not the user's to cut."""
+        raise Refused(errno.EPERM, f"'{name}' cannot be removed; only directories in '{abi.INSTANCES}' can")
+
+
+class File(Node):
+    """A file; by default it can be neither read nor written, whatever its mode lets one open.
+
+    A text file overrides `text`; a file of another kind overrides `read` and `readable`.
+    """
+
+    mode: ClassVar[int] = abi.MODE_READ
+
+    def opened(self, node: "OpenNode") -> None:
+        """Called once a file was opened; may refuse it."""
+
+    def closed(self, node: "OpenNode", *, aborted: bool) -> None:
+        """Called when it is closed; `aborted` when its client died rather than closed it."""
+
+    def text(self) -> str:
+        """All that there is to read, each character one byte."""
+        raise Refused(errno.EINVAL, "this file cannot be read")
+
+    def read(self, node: "OpenNode", size: int, offset: int | None) -> bytes:
+        """Read through `node`: at its own position, or at `offset`."""
+        return node.read_text(size, offset)
+
+    def write(self, node: "OpenNode", data: bytes) -> int:
+        """Take `data`, or the first part of it; returns how many bytes were taken."""
+        raise Refused(errno.EINVAL, "this file cannot be written")
+
+    def readable(self) -> bool:
+        """Whether a read would return at once."""
+        return True
+
+
+class OpenNode:
+    """One opening of a file: flags, position, and the text it is being read from."""
+
+    def __init__(self, file: File, path: str, flags: int, caller: Caller, on_close: Callable[[], None]) -> None:
+        self.path = path
+        self.flags = flags
+        self.caller = caller
+        self._file = file
+        self._on_close = on_close
+        self._position = 0
+        self._content: bytes | None = None
+        self._closed = False
+
+    def read(self, size: int, offset: int | None = None) -> bytes:
+        """Up to `size` bytes, at the own position or (pread) at `offset`; ``b""`` is the end.
+
+        EAGAIN means nothing now: a caller that wants to block waits until `readable`.
+        """
+        self._require_open()
+        if self.flags & abi.O_ACCMODE == abi.O_WRONLY:
+            raise Refused(errno.EBADF, f"'{self.path}' is not open for reading")
+        return self._file.read(self, size, offset)
+
+    def write(self, data: bytes) -> int:
+        """Hand `data` to the file; returns how many bytes it took."""
+        self._require_open()
+        if self.flags & abi.O_ACCMODE == abi.O_RDONLY:
+            raise Refused(errno.EBADF, f"'{self.path}' is not open for writing")
+        return self._file.write(self, data)
+
+    def readable(self) -> bool:
+        """Whether a read would return something, or the end, at once."""
+        return self._file.readable()
+
+    def close(self) -> None:
+        """Close it in good order; closing again does nothing."""
+        self._close(aborted=False)
+
+    def abort(self) -> None:
+        """Close it because its client is gone: what it read last may never have arrived."""
+        self._close(aborted=True)
+
+    def read_text(self, size: int, offset: int | None) -> bytes:
+        """Serve the file's text; it is made anew whenever reading begins at its start."""
+        start = self._position if offset is None else offset
+        if start == 0 or self._content is None:
+            self._content = self._file.text().encode("latin-1", "backslashreplace")
+        data = self._content[start : start + size]
+        if offset is None:
+            self._position += len(data)
+        return data
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Refused(errno.EBADF, f"'{self.path}' is closed")
+
+    def _close(self, *, aborted: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._file.closed(self, aborted=aborted)
+        self._on_close()

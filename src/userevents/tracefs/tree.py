@@ -1,0 +1,148 @@
+"""The tree: paths to nodes, who may open them, and how many have an instance's files open.
+
+Every door speaks to this class only. It never blocks: a read that has nothing yet is EAGAIN.
+"""
+
+import errno
+from typing import NamedTuple
+
+from ..abi import tracefs as abi
+from ..engine import Caller
+from ..errors import Refused
+from ..instance import Instance
+from .directories import TopDirectory
+from .node import Directory, File, Node, OpenNode, Place
+from .system import TOP, System
+
+_READ, _WRITE, _SEARCH = 4, 2, 1
+
+
+class NodeStat(NamedTuple):
+    """What stat says of a node."""
+
+    mode: int
+    size: int = 0
+    """Always 0, as in the kernel: read to find out."""
+
+
+class Tree:
+    """The virtual file tree of one `System`. Raises `Refused` only.
+
+    `uid` and `gid` own every node; without `uid` nobody's permissions are checked (the door has done it).
+    """
+
+    def __init__(self, system: System, *, uid: int | None = None, gid: int | None = None) -> None:
+        self.system = system
+        self.uid = uid
+        self.gid = gid
+        self._opens: dict[Instance, int] = {}
+
+    def open(self, path: str, flags: int, caller: Caller) -> OpenNode:
+        """Open a file. ENOENT, ENOTDIR, EISDIR or EACCES as for any file; a node may refuse, too."""
+        node = self._walk(path, caller)
+        if not isinstance(node, File):
+            raise Refused(errno.EISDIR, f"'{path}' is a directory")
+        access = flags & abi.O_ACCMODE
+        self._permit(node, _READ * (access != abi.O_WRONLY) | _WRITE * (access != abi.O_RDONLY), path, caller)
+        instance = node.place.instance
+        opened = OpenNode(node, path, flags, caller, lambda: self._closed(instance))
+        node.opened(opened)
+        self._opens[instance] = self._opens.get(instance, 0) + 1
+        return opened
+
+    def listdir(self, path: str, caller: Caller | None = None) -> list[str]:
+        """The names in a directory."""
+        return self._directory(path, caller).names()
+
+    def mkdir(self, path: str, caller: Caller | None = None) -> None:
+        """Make a directory: in ``instances/`` that makes an instance, elsewhere it is EPERM."""
+        parent, name = _split(path)
+        directory = self._directory(parent, caller)
+        if len(name) > abi.NAME_MAX:
+            raise Refused(errno.ENAMETOOLONG, f"a name of {len(name)} bytes; at most {abi.NAME_MAX} fit")
+        if directory.child(name) is not None:
+            raise Refused(errno.EEXIST, f"'{path}' exists")
+        directory.make(name)
+
+    def rmdir(self, path: str, caller: Caller | None = None) -> None:
+        """Remove an instance: EBUSY while a file of it is open, EPERM for any other directory.
+
+        Source: user_events contract, tracefs.md section 9.
+        """
+        parent, name = _split(path)
+        directory = self._directory(parent, caller)
+        node = directory.child(name)
+        if node is None:
+            raise Refused(errno.ENOENT, f"'{path}' does not exist")
+        if not isinstance(node, Directory):
+            raise Refused(errno.ENOTDIR, f"'{path}' is a file")
+        if node.place.instance is not self._top and self._opens.get(node.place.instance):
+            raise Refused(errno.EBUSY, f"a file of '{path}' is open; close it first")
+        directory.remove(name)
+
+    def exists(self, path: str) -> bool:
+        """Whether `path` leads to a node."""
+        try:
+            self._walk(path, None)
+        except Refused:
+            return False
+        return True
+
+    def identity(self, path: str) -> object:
+        """The instance that `path` belongs to now, for telling it from a later one of the same name; None if none."""
+        try:
+            return self._walk(path, None).place.instance
+        except Refused:
+            return None
+
+    def stat(self, path: str, caller: Caller | None = None) -> NodeStat:
+        """Kind and mode of a node."""
+        return NodeStat(self._walk(path, caller).mode)
+
+    @property
+    def _top(self) -> Instance:
+        return self.system.instances[TOP]
+
+    def _closed(self, instance: Instance) -> None:
+        self._opens[instance] -= 1
+        if not self._opens[instance]:
+            del self._opens[instance]
+
+    def _directory(self, path: str, caller: Caller | None) -> Directory:
+        node = self._walk(path, caller)
+        if not isinstance(node, Directory):
+            raise Refused(errno.ENOTDIR, f"'{path}' is not a directory")
+        return node
+
+    def _walk(self, path: str, caller: Caller | None) -> Node:
+        node: Node = TopDirectory(Place(self.system, self._top))
+        for name in (part for part in path.split("/") if part not in ("", ".")):
+            if not isinstance(node, Directory):
+                raise Refused(errno.ENOTDIR, f"'{path}' goes through a file")
+            self._permit(node, _SEARCH, path, caller)
+            found = node.child(name)
+            if found is None:
+                raise Refused(errno.ENOENT, f"'{path}' does not exist")
+            node = found
+        return node
+
+    def _permit(self, node: Node, wanted: int, path: str, caller: Caller | None) -> None:
+        """EACCES unless the mode lets `caller` do all of `wanted`; root may everything."""
+        if self.uid is None or caller is None or caller.uid == 0:
+            return
+        if caller.uid == self.uid:
+            granted = node.mode >> 6
+        elif caller.gid == self.gid:
+            granted = node.mode >> 3
+        else:
+            granted = node.mode
+        if wanted & ~granted:
+            raise Refused(errno.EACCES, f"'{path}': the user {caller.uid} may not do this to a file of {self.uid}")
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The directory and the name; EEXIST-like nonsense such as an empty name is ENOENT."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        raise Refused(errno.ENOENT, f"'{path}' names no directory to make or remove")
+    return parent, name
