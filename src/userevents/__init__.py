@@ -1,0 +1,70 @@
+"""Linux user_events in user space: typed trace events that cost next to nothing while nobody listens.
+
+from userevents import event, u32, s64, char16
+
+@event
+def request(id: u32, latency_ns: s64, method: char16, path: str) -> None:
+    "One HTTP request."
+
+request(1, 250_000, "GET", path="/x")
+"""
+
+from .client import (
+    Event,
+    char,
+    char8,
+    char16,
+    char32,
+    char64,
+    char128,
+    char256,
+    data_loc,
+    event,
+    f64,
+    register,
+    rel_loc,
+    s8,
+    s16,
+    s32,
+    s64,
+    struct,
+    u8,
+    u16,
+    u32,
+    u64,
+    uchar,
+)
+from .errors import Malformed, NoTracer, Refused, Unusable, UserEventsError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Event",
+    "Malformed",
+    "NoTracer",
+    "Refused",
+    "Unusable",
+    "UserEventsError",
+    "char",
+    "char8",
+    "char16",
+    "char32",
+    "char64",
+    "char128",
+    "char256",
+    "data_loc",
+    "event",
+    "f64",
+    "register",
+    "rel_loc",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "struct",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "uchar",
+]

@@ -1,0 +1,293 @@
+"""Turn an event's values into a record body: one generated function per declaration, and the patient way beside it.
+
+The generated function handles values of the right type that fit. Anything else (bytes for a string, a string
+too long, a wrong value) goes to `pack_patiently`, which converts value by value and can name the one at fault.
+"""
+
+import os
+from _thread import _local, get_native_id
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, NamedTuple
+
+from ..abi.ring_buffer import MAX_BODY_SIZE, RECORD_HEADER, RECORD_HEADER_SIZE
+from ..fields import Field
+
+_MIN_BODY = 12
+_PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
+_CODES = {
+    "s64": "q", "u64": "Q", "s32": "i", "int": "i", "u32": "I", "unsigned int": "I", "s16": "h", "short": "h",
+    "u16": "H", "unsigned short": "H", "s8": "b", "char": "b", "u8": "B", "unsigned char": "B",
+}  # fmt: skip
+
+thread = _local()
+"""`thread.id` caches the native thread id; gone in a forked child."""
+
+
+class Parameter(NamedTuple):
+    """How one value is passed: its name, whether by keyword only, and its default (or NO_DEFAULT)."""
+
+    name: str
+    keyword_only: bool
+    default: object
+
+
+NO_DEFAULT = object()
+
+
+class CutBody(bytes):
+    """A record body of which `cuts` values were shortened to fit."""
+
+    cuts: int
+
+
+class TooLarge(Exception):
+    """The fixed part alone is larger than a page holds."""
+
+
+def forget_thread() -> None:
+    """Forget the cached thread id (in a forked child it is the parent's)."""
+    thread.__dict__.clear()
+
+
+def thread_id() -> int:
+    """Return the native id of the calling thread, remembering it."""
+    thread.id = found = get_native_id()
+    return found
+
+
+def is_text(field: Field) -> bool:
+    """Whether the field's dynamic data is a string, which must end in a NUL."""
+    return "char" in field.ctype
+
+
+def is_dynamic(field: Field) -> bool:
+    """Whether the fixed part holds only the offset and length of the field's data."""
+    return field.ctype.startswith(("__data_loc ", "__rel_loc "))
+
+
+def _code(field: Field) -> str:
+    if is_dynamic(field):
+        return "I"
+    if field.ctype == "struct f64" and field.size == 8:
+        return "d"
+    return _CODES.get(field.ctype) or f"{field.size}s"
+
+
+def parameters_of(fields: Sequence[Field]) -> list[Parameter]:
+    """Return the parameters of an event declared by text: each field by its name where Python allows the name."""
+    names: list[str] = []
+    for number, field in enumerate(fields):
+        usable = field.name.isidentifier() and field.name not in names and not field.name.startswith("_ue_")
+        names.append(field.name if usable and field.name not in _keywords() else f"_ue_arg{number}")
+    return [Parameter(name, False, NO_DEFAULT) for name in names]
+
+
+def _keywords() -> frozenset[str]:
+    import keyword
+
+    return frozenset(keyword.kwlist)
+
+
+def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Parameter]) -> Callable[..., bytes]:
+    """Generate ``pack(event_id, *values) -> body`` for one declaration.
+
+    The body is the 8-byte common header and the payload, padded to 4 bytes. The function raises
+    TypeError (wrong number or kind of values, naming the field) and `TooLarge`.
+    """
+    fixed = RECORD_HEADER_SIZE + sum(field.size for field in fields)
+    dynamic = [(number, field) for number, field in enumerate(fields) if is_dynamic(field)]
+    layout = RECORD_HEADER + "".join(_code(field) for field in fields)
+    if not dynamic:
+        layout += f"{max(-fixed % 4, _MIN_BODY - fixed)}x"
+    lines = [f"def pack(_ue_id{_signature(parameters)}):", "    try:"]
+    tests, values = [], []
+    for number, (field, parameter) in enumerate(zip(fields, parameters, strict=True)):
+        value, setup, test = _convert(field, parameter.name, number)
+        lines += [f"        {line}" for line in setup]
+        tests += test
+        values.append(value)
+    lines += _dynamic_lines(dynamic, fixed, values)
+    body = f"_ue_pack(_ue_id, 0, 0, _ue_thread.id{''.join(', ' + value for value in values)})"
+    if dynamic:
+        tests.append(f"_ue_end <= {MAX_BODY_SIZE}")
+        tail = " + ".join(f"_ue_v{number}" + (' + b"\\0"' if is_text(field) else "") for number, field in dynamic)
+        body += f" + {tail} + _ue_padding[-_ue_end & 3]"
+    elif fixed > MAX_BODY_SIZE:
+        tests.append("False")
+    lines.append(f"        if {' and '.join(tests) or 'True'}:")
+    lines.append(f"            return {body}")
+    lines.append("    except Exception: pass")
+    lines.append(f"    return _ue_patiently(_ue_id, ({''.join(p.name + ', ' for p in parameters)}))")
+    space: dict[str, Any] = {
+        "_ue_pack": Struct(layout).pack,
+        "_ue_thread": thread,
+        "_ue_padding": _PADDING,
+        "_ue_patiently": lambda event_id, given: pack_patiently(name, fields, event_id, given),
+        "_ue_defaults": [parameter.default for parameter in parameters],
+    }
+    exec(compile("\n".join(lines), f"<event {name}>", "exec"), space)
+    pack: Callable[..., bytes] = space["pack"]
+    pack.__name__ = pack.__qualname__ = name
+    return pack
+
+
+def _signature(parameters: Sequence[Parameter]) -> str:
+    parts = [", /"] if parameters else []
+    starred = False
+    for number, parameter in enumerate(parameters):
+        if parameter.keyword_only and not starred:
+            parts.append(", *")
+            starred = True
+        default = "" if parameter.default is NO_DEFAULT else f"=_ue_defaults[{number}]"
+        parts.append(f", {parameter.name}{default}")
+    return "".join(parts)
+
+
+def _convert(field: Field, name: str, number: int) -> tuple[str, list[str], list[str]]:
+    """Return (the value to pack, lines that make it, tests that it must pass) for one field."""
+    local = f"_ue_v{number}"
+    if is_dynamic(field):
+        if is_text(field):
+            return local, [f'{local} = {name}.encode("utf-8", "backslashreplace")'], [f"0 not in {local}"]
+        return local, [f"{local} = {name}"], [f"type({local}) is bytes"]
+    if field.ctype.startswith("char["):
+        make = f'{local} = {name}.encode("utf-8", "backslashreplace")'
+        return local, [make], [f"len({local}) <= {field.size}", f"0 not in {local}"]
+    if _code(field).endswith("s"):
+        exact = "==" if field.ctype.startswith("struct ") else "<="
+        return name, [], [f"len({name}) {exact} {field.size}"]
+    return name, [], []
+
+
+def _dynamic_lines(dynamic: Sequence[tuple[int, Field]], fixed: int, values: list[str]) -> list[str]:
+    """Return the lines that place the dynamic data; `values` of those fields become their location words."""
+    lines = []
+    end = str(fixed)
+    for number, field in dynamic:
+        terminator = 1 if is_text(field) else 0
+        lines.append(f"        _ue_n{number} = len(_ue_v{number}) + {terminator}")
+        base = 0 if field.ctype.startswith("__data_loc ") else field.offset + 4
+        values[number] = f"_ue_n{number} << 16 | ({end} - {base})"
+        end += f" + _ue_n{number}"
+    if dynamic:
+        lines.append(f"        _ue_end = {end}")
+    return lines
+
+
+def pack_patiently(name: str, fields: Sequence[Field], event_id: int, given: Sequence[object]) -> bytes:
+    """Pack value by value: accept what can be accepted, shorten what is too long, and name what is wrong.
+
+    Returns a `CutBody` if a value was shortened. Raises TypeError naming event and field, or `TooLarge`.
+    """
+    fixed = RECORD_HEADER_SIZE + sum(field.size for field in fields)
+    if fixed > MAX_BODY_SIZE:
+        raise TooLarge
+    cut: set[int] = set()
+    values: list[Any] = []
+    for number, (field, value) in enumerate(zip(fields, given, strict=True)):
+        try:
+            made, shortened = _value(field, value)
+        except TypeError as error:
+            raise TypeError(f"event '{name}': field '{field.name}' ({field.ctype}): {error}") from None
+        values.append(made)
+        if shortened:
+            cut.add(number)
+    cut |= _shorten([n for n, field in enumerate(fields) if is_dynamic(field)], fields, values, MAX_BODY_SIZE - fixed)
+    end = fixed
+    tail = b""
+    for number, field in enumerate(fields):
+        if is_dynamic(field):
+            data = values[number] + (b"\0" if is_text(field) else b"")
+            base = 0 if field.ctype.startswith("__data_loc ") else field.offset + 4
+            values[number] = len(data) << 16 | (end - base)
+            tail += data
+            end += len(data)
+    layout = RECORD_HEADER + "".join(_code(field) for field in fields)
+    body = Struct(layout).pack(event_id, 0, 0, thread_id(), *values) + tail
+    body += bytes(max(-end % 4, _MIN_BODY - end))
+    if not cut:
+        return body
+    made_shorter = CutBody(body)
+    made_shorter.cuts = len(cut)
+    return made_shorter
+
+
+def _value(field: Field, value: object) -> tuple[object, bool]:
+    """Convert one value; return it and whether it was cut. Raises TypeError saying what was found."""
+    code = _code(field)
+    if is_dynamic(field):
+        return _text(value, MAX_BODY_SIZE) if is_text(field) else (_bytes(value), False)
+    if code == "d":
+        return _number(float, value, "d"), False
+    if not code.endswith("s"):
+        if field.ctype == "char" and isinstance(value, str | bytes) and len(value) == 1:
+            code_point = ord(value)
+            return (code_point - 256 if 127 < code_point < 256 else code_point), False
+        return _number(int, value, code), False
+    if field.ctype.startswith("struct "):
+        data = _bytes(value)
+        if len(data) != field.size:
+            raise TypeError(f"wants exactly {field.size} bytes, got {len(data)}")
+        return data, False
+    return _text(value, field.size)
+
+
+def _number(kind: type[int] | type[float], value: object, code: str) -> object:
+    try:
+        Struct("<" + code).pack(value)
+    except Exception:
+        raise TypeError(f"wants {kind.__name__} that fits, got {_shown(value)}") from None
+    return value
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace")
+    try:
+        return memoryview(value).tobytes()  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"wants bytes, got {_shown(value)}") from None
+
+
+def _text(value: object, size: int) -> tuple[bytes, bool]:
+    """Return a string's bytes, ended where its reader would end it: at a NUL, or at `size` bytes."""
+    if not isinstance(value, str | bytes | bytearray):
+        if not isinstance(value, os.PathLike):
+            raise TypeError(f"wants str or bytes, got {_shown(value)}")
+        value = os.fspath(value)
+    data = _bytes(value)
+    kept = data.partition(b"\0")[0][:size]
+    return _whole_characters(kept, data) if len(kept) < len(data) else kept, len(kept) < len(data)
+
+
+def _whole_characters(kept: bytes, data: bytes) -> bytes:
+    """Drop the last, incomplete UTF-8 character of a cut string (only if the whole was UTF-8)."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return kept
+    return kept.decode("utf-8", "ignore").encode()
+
+
+def _shorten(dynamic: Sequence[int], fields: Sequence[Field], values: list[Any], room: int) -> set[int]:
+    """Shorten the longest dynamic values until all fit in `room` bytes; return the numbers of those cut."""
+    cut: set[int] = set()
+    room -= sum(1 for number in dynamic if is_text(fields[number]))
+    while dynamic and (excess := sum(len(values[number]) for number in dynamic) - room) > 0:
+        longest = max(dynamic, key=lambda number: len(values[number]))
+        lengths = sorted((len(values[number]) for number in dynamic), reverse=True)
+        target = max(lengths[0] - excess, lengths[1] if len(lengths) > 1 else 0)
+        target = min(target, lengths[0] - 1)
+        whole = values[longest]
+        values[longest] = _whole_characters(whole[:target], whole) if is_text(fields[longest]) else whole[:target]
+        cut.add(longest)
+    return cut
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = "a value whose repr() fails"
+    return f"{type(value).__name__} {text[:60]}"
