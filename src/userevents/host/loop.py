@@ -1,0 +1,114 @@
+"""The tracer's one thread: descriptors, timers and calls handed over from other threads.
+
+Everything that the tracer knows is touched by this thread alone, so nothing in the house below needs a lock.
+"""
+
+import os
+import selectors
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Loop:
+    """A selector loop. `watch` and `unwatch` belong to its thread; `call` and `stop` to any."""
+
+    def __init__(self, on_error: Callable[[Exception], None] | None = None) -> None:
+        self._on_error = on_error
+        self._selector = selectors.DefaultSelector()
+        self._calls: list[Callable[[], None]] = []
+        self._guard = threading.Lock()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+        self.watch(self._wake, self._woken, None)
+
+    def watch(self, fd: int, on_readable: Callable[[], None], on_writable: Callable[[], None] | None) -> None:
+        """Call `on_readable` (and `on_writable`, if given) whenever the descriptor is ready; replaces both."""
+        interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if on_writable else 0)
+        try:
+            self._selector.register(fd, interest, (on_readable, on_writable))
+        except KeyError:
+            self._selector.modify(fd, interest, (on_readable, on_writable))
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor; one that is not watched is no error."""
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, ValueError):
+            pass
+
+    def run(self, turn: Callable[[], float]) -> None:
+        """Run until `stop`; after every wake-up call `turn`, which returns the seconds to sleep at most."""
+        self._thread = threading.current_thread()
+        try:
+            while not self._stopped:
+                for key, ready in self._selector.select(turn()):
+                    on_readable, on_writable = key.data
+                    if ready & selectors.EVENT_READ:
+                        self._guarded(on_readable)
+                    if ready & selectors.EVENT_WRITE and on_writable is not None and key.fd in self._selector.get_map():
+                        self._guarded(on_writable)
+        finally:
+            self._run_calls()
+            self._selector.close()
+            with self._guard:
+                os.close(self._wake)
+                self._wake = -1
+
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """One descriptor's trouble must not end the service of all the others."""
+        try:
+            callback()
+        except Exception as error:
+            if self._on_error is None:
+                raise
+            self._on_error(error)
+
+    def stop(self) -> None:
+        """Make `run` return after the current turn."""
+        self._stopped = True
+        self._poke()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` in the loop's thread and return its result, or raise what it raised."""
+        if threading.current_thread() is self._thread or self._wake < 0:
+            return function()
+        done = threading.Event()
+        result: list[T] = []
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                result.append(function())
+            except BaseException as error:
+                failure.append(error)
+            finally:
+                done.set()
+
+        with self._guard:
+            self._calls.append(run)
+        self._poke()
+        while not done.wait(1.0):
+            if self._thread is not None and not self._thread.is_alive() and not done.is_set():
+                raise RuntimeError("the tracer's thread has ended")
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    def _poke(self) -> None:
+        with self._guard:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+        self._run_calls()
+
+    def _run_calls(self) -> None:
+        with self._guard:
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()

@@ -1,0 +1,237 @@
+"""The running tracer: finds programs, answers their declarations, drains their rings, notices their death.
+
+One thread (host/loop.py) does it all. A tracer may vanish at any instant: what it had not handed on and had
+acknowledged is still in the programs' rings, and the next tracer takes it from there.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..buffer import stream
+from ..engine import Group
+from ..errors import NoTracer, Unusable
+from ..instance import Instance
+from ..session import directory as runtime_directory
+from ..session import layout, locks
+from .inotify import DirectoryWatch
+from .loop import Loop
+from .programs import Programs, is_session, recording_header
+
+TRACER_VERSION = 1
+_BUSY_S = 0.005
+_IDLE_S = 0.1
+_BLIND_S = 0.02
+_TICK_S = 0.5
+
+
+class Tracer:
+    """A tracer for this user's programs; also the `System` that the tracefs tree shows.
+
+    `start` takes the lock of every runtime directory and begins; raises `NoTracer` if another tracer holds
+    one, `Unusable` if there is no runtime directory at all.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring_pages: int = layout.DEFAULT_RING_PAGES,
+        max_ring_pages: int = layout.MAX_RING_PAGES,
+        log: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.loop = Loop(self._trouble)
+        self.group = Group(log=log)
+        self.instances: dict[str, Instance] = {"": Instance("", self.group)}
+        self.activity = threading.Event()
+        self.pokes: list[Callable[[], None]] = []
+        self.directories: list[str] = []
+        self._log = log or (lambda level, message: None)
+        self._programs = Programs(
+            self.loop,
+            self.group,
+            self.instances,
+            ring_pages=ring_pages,
+            max_ring_pages=max_ring_pages,
+            log=self._log,
+        )
+        self._locks: list[int] = []
+        self._next_tick = 0.0
+        self._rescan = True
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Take the locks and begin to trace, in a thread of its own."""
+        self.directories = runtime_directory.tracer_directories()
+        self._programs.serve(self.directories)
+        try:
+            for place in self.directories:
+                self._locks.append(_take_lock(place))
+        except NoTracer:
+            self._release_locks()
+            raise
+        self._watch = DirectoryWatch()
+        self._sees = [self._watch.add(place) for place in self.directories].count(False) == 0
+        if self._watch.fd >= 0:
+            self.loop.watch(self._watch.fd, self._seen, None)
+        self._thread = threading.Thread(target=self._run, name="userevents-tracer", daemon=True)
+        self._thread.start()
+
+    def listeners(self) -> list[socket.socket]:
+        """Return a listening socket in each runtime directory, for the door that serves the tree."""
+        found = []
+        for place in self.directories:
+            path = f"{place}/{layout.SOCKET_NAME}"
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with _directory(place) as fd:
+                listener.bind(
+                    f"/proc/self/fd/{fd}/{layout.SOCKET_NAME}"
+                )  # a path may be longer than a socket's address
+            os.chmod(path, 0o600)
+            listener.listen(64)
+            listener.setblocking(False)
+            found.append(listener)
+        return found
+
+    def stop(self) -> None:
+        """End tracing: every instance finished, every word out, locks released."""
+        if self._thread is None:
+            return
+        self.loop.stop()
+        self._thread.join()
+        self._thread = None
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self.loop.run(self._turn)
+            for instance in list(self.instances.values()):
+                self._programs.finish(instance)
+            self._programs.leave()
+        except BaseException as error:
+            self._failure = error
+            self._log("error", f"the tracer failed: {error!r}")
+        finally:
+            self._watch.close()
+            for place in self.directories:
+                try:
+                    os.unlink(f"{place}/{layout.SOCKET_NAME}")
+                except OSError:
+                    pass
+            self._release_locks()
+            for instance in self.instances.values():
+                instance.stream.finish()
+            self.activity.set()
+
+    def _trouble(self, error: Exception) -> None:
+        """A client's request failed in a way nobody foresaw: say so, and go on for the others."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self._log(
+            "error", f"a client's request failed: {error!r} ({where.filename}:{where.lineno}); please report this"
+        )
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the tracer's thread against its will, if anything did."""
+        return self._failure
+
+    def _release_locks(self) -> None:
+        for fd in self._locks:
+            os.close(fd)
+        self._locks.clear()
+
+    def create_instance(self, name: str) -> Instance:
+        """Make an instance; its stream begins with the recording's header."""
+        instance = Instance(name, self.group)
+        instance.stream.on_ack = _keep
+        self.instances[name] = instance
+        instance.stream.push(stream.pack_start() + stream.pack_header(recording_header()), None, 0)
+        self._programs.instances_changed()
+        return instance
+
+    def remove_instance(self, name: str) -> None:
+        """Take an instance away, with its views and references."""
+        instance = self.instances.pop(name)
+        self._programs.instances_changed()
+        instance.stream.close()
+        instance.release()
+
+    def info(self) -> str:
+        """Return what a client may ask first: who traces, where, and every program with its events, as JSON."""
+        return json.dumps(
+            {
+                "version": TRACER_VERSION,
+                "pid": os.getpid(),
+                "directories": self.directories,
+                "instances": [name for name in self.instances if name],
+                "programs": self._programs.facts(),
+                "refused": list(self._programs.refused.values()),
+            }
+        )
+
+    def _turn(self) -> float:
+        now = time.monotonic()
+        if self._rescan or not self._sees or now >= self._next_tick:
+            self._rescan = False
+            self._programs.scan(everything=not self._sees)
+        self._programs.look_at_touched()
+        self._programs.follow_instances()
+        self.group.run_work()
+        moved = self._programs.drain_all()
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK_S
+            self._programs.tick()
+        self._programs.bury()
+        for poke in self.pokes:
+            try:
+                poke()
+            except Exception as error:
+                self._trouble(error)
+        self.activity.set()
+        if moved:
+            return _BUSY_S
+        return _IDLE_S if self._sees else _BLIND_S
+
+    def _seen(self) -> None:
+        for seen in self._watch.read():
+            if not seen.name:
+                self._rescan = True
+            elif is_session(seen.name):
+                self._programs.touch(seen.directory, seen.name)
+
+
+@contextlib.contextmanager
+def _directory(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _keep(mark: Any) -> None:
+    if mark is not None:
+        mark.kept()
+
+
+def _take_lock(place: str) -> int:
+    path = f"{place}/{layout.LOCK_NAME}"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise Unusable(f"'{path}' cannot be opened: {error.strerror}") from None
+    if not locks.lock(fd):
+        os.close(fd)
+        raise NoTracer(f"another tracer serves '{place}'")
+    return fd
