@@ -1,0 +1,195 @@
+"""Keeping a recording stream: raw files on disk, and the numbers that pass by in it.
+
+The stream is written as it comes, so that whatever was recorded stays readable if this process is killed or
+the disk fills up. Format: docs/formats/recording.md.
+"""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..buffer import stream
+from ..errors import Unusable
+
+PART_SUFFIX = ".part"
+
+
+class Totals(NamedTuple):
+    """What a recording has come to, by the ledgers that passed by; `lost` is dropped, overwritten and missed."""
+
+    programs: int
+    committed: int
+    lost: int
+    size: int
+
+
+class RawFile:
+    """A recording on its way to disk: ``OUT.part`` beside the output, mode 0600, locked while it is written.
+
+    Raises `Unusable` when the output cannot be written, or when another recorder writes it.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out = out
+        self.path = out + PART_SUFFIX
+        self.left_behind: str | None = None
+        """Where the unfinished file of a killed recorder was moved, if there was one."""
+        self.size = 0
+        if os.path.isdir(out):
+            raise Unusable(f"output '{out}' is a directory; name a file (-o FILE)")
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            raise Unusable(f"output '{out}' cannot be written: {error.strerror} (choose another with -o)") from None
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise Unusable(f"output '{self.out}' is being written by another recorder (-o names another)") from None
+            raise
+        if os.fstat(fd).st_size == 0:
+            os.fchmod(fd, 0o600)
+            return fd
+        os.close(fd)
+        number = 1
+        while os.path.exists(aside := f"{self.out}.killed-{number}{PART_SUFFIX}"):
+            number += 1
+        os.rename(self.path, aside)
+        self.left_behind = aside
+        return self._open()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append whole frames. On failure (a full disk) the file ends with the last whole write; raises OSError."""
+        view = memoryview(data)
+        start = self.size
+        while view:
+            try:
+                written = os.write(self._fd, view)
+            except OSError as error:
+                os.ftruncate(self._fd, start)
+                self.size = start
+                raise OSError(error.errno, f"writing '{self.path}': {error.strerror}") from None
+            self.size += written
+            view = view[written:]
+
+    def move_to(self, out: str) -> None:
+        """Rename the raw file to the part file of another output (when recordings rotate)."""
+        os.rename(self.path, out + PART_SUFFIX)
+        self.out = out
+        self.path = out + PART_SUFFIX
+
+    def close(self) -> None:
+        """Close the file, keeping it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def discard(self) -> None:
+        """Close and remove the file: its content stands in a finished trace, or is not wanted."""
+        self.close()
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+
+
+class StreamWriter:
+    """Writes a stream to raw files, one file from each HEADER to its END, watching the numbers go by.
+
+    `next_file` is asked for a file whenever a recording begins; `on_end` is told each file that is complete.
+    """
+
+    def __init__(self, first: RawFile, next_file: Callable[[], RawFile], on_end: Callable[[RawFile], None]) -> None:
+        self.file: RawFile | None = first
+        self.notes: list[str] = []
+        """Warnings that passed by, each once."""
+        self.refusals: dict[tuple[int, str], str] = {}
+        """Events that were refused, by (stream, name): why."""
+        self._next_file = next_file
+        self._on_end = on_end
+        self._programs: set[int] = set()
+        self._ledgers: dict[int, dict[str, Any]] = {}
+        self._earlier = [0, 0, 0]
+
+    @property
+    def totals(self) -> Totals:
+        """The numbers so far, over all files."""
+        committed, lost, size = self._earlier
+        for ledger in self._ledgers.values():
+            committed += ledger["committed"]
+            lost += _lost(ledger)
+        return Totals(len(self._programs), committed, lost, size + (self.file.size if self.file else 0))
+
+    def add_note(self, text: str) -> None:
+        """Put a warning of the recorder's own into the recording. A disk that is full is told of by `write`."""
+        if self.file is not None and self.file.size:
+            try:
+                self.file.write(stream.pack_note(text))
+            except OSError:
+                pass
+
+    def write(self, data: bytes) -> None:
+        """Take in whole frames as the tracer handed them out."""
+        start = offset = 0
+        if data[:8] == stream.MAGIC and self.file is not None and self.file.size == 0:
+            offset = stream.START.size
+        while offset < len(data):
+            if data[offset : offset + 8] == stream.MAGIC:  # another recording begins
+                self._begin()
+                start = offset
+                offset += stream.START.size
+                continue
+            size, kind, _, number, used = stream.FRAME.unpack_from(data, offset)
+            if kind != stream.PAGE_PART:
+                self._look(kind, number, data[offset + stream.FRAME.size : offset + stream.FRAME.size + used])
+            offset += size
+            if kind == stream.END:
+                self._keep(memoryview(data)[start:offset])
+                self._end()
+                start = offset
+        self._keep(memoryview(data)[start:])
+
+    def _keep(self, frames: memoryview) -> None:
+        if frames and self.file is not None:
+            self.file.write(frames)
+
+    def _begin(self) -> None:
+        if self.file is None:
+            self.file = self._next_file()
+
+    def _end(self) -> None:
+        file = self.file
+        if file is not None:
+            totals = self.totals
+            self._earlier = [totals.committed, totals.lost, totals.size]
+            self._ledgers.clear()
+            self.file = None
+            self._on_end(file)
+
+    def _look(self, kind: int, number: int, payload: bytes) -> None:
+        if kind not in (stream.STREAM, stream.LEDGER, stream.NOTE, stream.EVENT):
+            return
+        content = json.loads(payload)
+        if kind == stream.STREAM:
+            self._programs.add(content["pid"])
+        elif kind == stream.LEDGER:
+            self._ledgers[number] = content
+        elif kind == stream.NOTE and content["text"] not in self.notes:
+            self.notes.append(content["text"])
+        elif kind == stream.EVENT and content.get("error"):
+            self.refusals[number, content["name"]] = content.get("reason") or content["error"]
+
+
+def _lost(ledger: dict[str, Any]) -> int:
+    events = ledger["events"].values()
+    reasons = ("ring_full", "too_large", "reentry", "invalid", "tracer_gone")
+    dropped = sum(counts.get(reason, 0) for counts in events for reason in reasons)
+    return int(dropped + ledger.get("overwritten", 0) + ledger.get("missed", 0))

@@ -1,0 +1,135 @@
+"""The socket door: the tree for other processes of the same user, over a Unix stream socket.
+
+The owner of the loop calls everything from one thread; the door never blocks, starts no thread and
+keeps no clock. Wire format: ``docs/formats/socket.md``.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..abi import socket as wire
+from ..errors import Refused
+from ..tracefs import Caller, Tree
+from .connection import Connection
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""struct ucred: pid, uid, gid."""
+
+
+class Loop(Protocol):
+    """What the door needs of an event loop: level-triggered readiness of descriptors."""
+
+    def watch(self, fd: int, on_readable: Callable[[], None], on_writable: Callable[[], None] | None) -> None:
+        """Call back while `fd` is readable (and writable, if asked); watching again replaces the callbacks."""
+
+    def unwatch(self, fd: int) -> None:
+        """Stop calling back for `fd`, which is about to be closed."""
+
+
+class _Owned:
+    """An instance that goes with the connection that made it."""
+
+    def __init__(self, owner: Connection, path: str, identity: object) -> None:
+        self.owner = owner
+        self.path = path
+        self.identity = identity
+        """What stood at `path` then: whoever made it anew since keeps it."""
+
+
+class SocketDoor:
+    """Serves `tree` to the clients of `listener`, a listening Unix stream socket.
+
+    Only root and `uid` (the tracer's own user unless given) are served; anyone else gets EACCES. What a
+    client had open is closed when it goes, and the instances it made without asking to keep them are removed.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        listener: socket.socket,
+        loop: Loop,
+        *,
+        uid: int | None = None,
+        log: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.tree = tree
+        self.loop = loop
+        self.log: Callable[[str, str], None] = log if log is not None else lambda level, message: None
+        self._listener = listener
+        self._uid = os.geteuid() if uid is None else uid
+        self._connections: dict[Connection, None] = {}
+        self._owned: list[_Owned] = []
+        listener.setblocking(False)
+        loop.watch(listener.fileno(), self._accept, None)
+
+    @property
+    def clients(self) -> int:
+        """How many connections there are."""
+        return len(self._connections)
+
+    def poke(self) -> None:
+        """Complete reads that waited for something that has happened since; call it after every turn of the loop."""
+        for connection in tuple(self._connections):
+            connection.retry_parked()
+        if any(owned.owner.dead for owned in self._owned):
+            self._remove_orphans()
+
+    def close(self) -> None:
+        """End every connection and stop listening; closing again does nothing."""
+        if self._listener.fileno() < 0:
+            return
+        self.loop.unwatch(self._listener.fileno())
+        self._listener.close()
+        for connection in tuple(self._connections):
+            connection.die()
+
+    def own(self, connection: Connection, path: str) -> None:
+        """Remember that the instance at `path` goes when `connection` does."""
+        self._owned.append(_Owned(connection, path, self.tree.identity(path)))
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.pop(connection, None)
+        self._remove_orphans()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        _, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if uid not in (0, self._uid):
+            self._turn_away(sock, errno.EACCES)
+        elif len(self._connections) >= wire.MAX_CLIENTS:
+            self._turn_away(sock, errno.EMFILE)
+        else:
+            self._connections[Connection(self, sock, Caller(uid, gid, perfmon=uid == 0))] = None
+
+    def _turn_away(self, sock: socket.socket, code: int) -> None:
+        """Say why not, as far as the client listens, and hang up."""
+        try:
+            sock.send(wire.HELLO.pack(wire.MAGIC, wire.VERSION, -code))
+        except OSError:
+            pass
+        sock.close()
+
+    def _remove_orphans(self) -> None:
+        """Remove instances whose owner is gone; one that another client has open stays until that closes it."""
+        kept = []
+        for owned in self._owned:
+            if self.tree.identity(owned.path) is not owned.identity:
+                continue
+            if owned.owner.dead:
+                try:
+                    self.tree.rmdir(owned.path)
+                except Refused as refused:
+                    if refused.errno == errno.EBUSY:
+                        kept.append(owned)
+                continue
+            kept.append(owned)
+        self._owned = kept
