@@ -1,0 +1,188 @@
+"""The loss ledger: what was attempted, and where each record that is not in the file went.
+
+For each process: attempts = committed + dropped (by reason) + at most one in flight when it died, and
+committed = delivered + other + overwritten + missed. Whatever does not add up is shown, never hidden.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from . import facts
+
+REASONS = ("ring_full", "too_large", "reentry", "invalid", "tracer_gone")
+"""Why a record was dropped before it reached a ring."""
+REASON_WORDS = {
+    "ring_full": "ring full",
+    "too_large": "too large",
+    "reentry": "re-entry",
+    "invalid": "invalid argument",
+    "tracer_gone": "tracer gone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventLedger:
+    """What became of one event's records in one process. `cut` strings were shortened, their records kept."""
+
+    name: str
+    attempts: int
+    delivered: int
+    dropped: dict[str, int]
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLedger:
+    """What became of one process's records.
+
+    `delivered` are in the trace; `other` were recorded for somebody else's events and left out;
+    `overwritten` gave way in the ring; `missed` were not read in time. `counted` is False when the program's
+    own counts never arrived, `exact` when they were taken at one moment with the records.
+    """
+
+    pid: int
+    comm: str
+    events: tuple[EventLedger, ...]
+    committed: int = 0
+    delivered: int = 0
+    other: int = 0
+    overwritten: int = 0
+    missed: int = 0
+    alive: bool = False
+    exact: bool = True
+    counted: bool = True
+
+    @property
+    def attempts(self) -> int:
+        """Records that the program set out to write."""
+        return sum(event.attempts for event in self.events)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Records dropped before they reached a ring, by reason."""
+        return {reason: sum(event.dropped.get(reason, 0) for event in self.events) for reason in REASONS}
+
+    @property
+    def lost(self) -> int:
+        """Records that happened and are not in the trace."""
+        return sum(self.dropped.values()) + self.overwritten + self.missed
+
+    @property
+    def in_flight(self) -> int:
+        """1 if the program died inside a write, else 0."""
+        return int(not self.alive and self._not_committed == 1)
+
+    @property
+    def _not_committed(self) -> int:
+        return self.attempts - self.committed - sum(self.dropped.values())
+
+    @property
+    def unexplained(self) -> tuple[int, int]:
+        """How far the two sums are off: attempts nobody accounts for, and committed records nobody does."""
+        if not self.counted:
+            return 0, 0
+        gone = self.committed - self.delivered - self.other - self.overwritten - self.missed
+        return self._not_committed - self.in_flight, gone
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether both sums add up."""
+        return self.counted and self.unexplained == (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger of a whole trace. `complete` is False when the recorder was killed before its last count."""
+
+    processes: tuple[ProcessLedger, ...]
+    complete: bool = True
+
+    def total(self, name: str) -> int:
+        """Return the sum of one figure (attempts, committed, delivered, lost, in_flight, ...) over all processes."""
+        return sum(int(getattr(process, name)) for process in self.processes)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Records dropped before they reached a ring, by reason."""
+        return {reason: sum(process.dropped[reason] for process in self.processes) for reason in REASONS}
+
+    @property
+    def unexplained(self) -> tuple[int, int]:
+        """How far the two sums are off, over all processes, whatever the direction of each."""
+        gaps = [process.unexplained for process in self.processes]
+        return sum(abs(gap) for gap, _ in gaps), sum(abs(gap) for _, gap in gaps)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every process's sums add up."""
+        return all(process.is_balanced for process in self.processes)
+
+    def losses(self) -> list[str]:
+        """Say what was lost, and what does not add up; empty when nothing was lost and everything does."""
+        found = []
+        dropped = self.dropped
+        parts = [f"{number:,} {REASON_WORDS[reason]}" for reason, number in dropped.items() if number]
+        parts += [f"{self.total(name):,} {name}" for name in ("overwritten", "missed") if self.total(name)]
+        if parts:
+            found.append(f"{self.total('lost'):,} records were lost: {', '.join(parts)}")
+        uncounted = [f"{process.comm} ({process.pid})" for process in self.processes if not process.counted]
+        if uncounted:
+            found.append(f"no counts arrived from {', '.join(uncounted[:5])}: what they lost is not known")
+        attempts, committed = self.unexplained
+        if self.complete and attempts + committed:
+            found.append(f"the ledger is off by {attempts:,} attempts and {committed:,} committed records")
+        if not self.complete:
+            found.append("the recorder was killed before its last count: the ledger stands as it was last counted")
+        return found
+
+
+def event_ledger(name: str, counted: Mapping[str, object], delivered: int) -> EventLedger:
+    """Return one event's line from the program's counters and the number of its records in the trace."""
+    dropped = {reason: facts.count(counted, reason) for reason in REASONS}
+    return EventLedger(name, facts.count(counted, "attempts"), delivered, dropped, facts.count(counted, "cut"))
+
+
+def to_json(ledger: Ledger) -> dict[str, object]:
+    """Return the ledger as it is stored in a trace file."""
+    return {"complete": ledger.complete, "processes": [_process_to_json(process) for process in ledger.processes]}
+
+
+_PLAIN = ("pid", "comm", "committed", "delivered", "other", "overwritten", "missed", "alive", "exact", "counted")
+
+
+def _process_to_json(process: ProcessLedger) -> dict[str, object]:
+    stored: dict[str, object] = {name: getattr(process, name) for name in _PLAIN}
+    stored["events"] = [
+        {
+            "name": event.name,
+            "attempts": event.attempts,
+            "delivered": event.delivered,
+            "cut": event.cut,
+            **event.dropped,
+        }
+        for event in process.events
+    ]
+    return stored
+
+
+def from_json(stored: Mapping[str, object]) -> Ledger:
+    """Read a stored ledger; what is nonsense in it counts as nothing."""
+    processes = tuple(_process_from_json(each) for each in facts.mappings(stored, "processes"))
+    return Ledger(processes, stored.get("complete") is True)
+
+
+def _process_from_json(stored: Mapping[str, object]) -> ProcessLedger:
+    counts = {name: facts.count(stored, name) for name in ("committed", "delivered", "other", "overwritten", "missed")}
+    return ProcessLedger(
+        pid=facts.whole(stored, "pid"),
+        comm=facts.text(stored, "comm", "?"),
+        events=tuple(_event_from_json(each) for each in facts.mappings(stored, "events")),
+        alive=stored.get("alive") is True,
+        exact=stored.get("exact") is True,
+        counted=stored.get("counted") is True,
+        **counts,
+    )
+
+
+def _event_from_json(stored: Mapping[str, object]) -> EventLedger:
+    return event_ledger(facts.text(stored, "name", "?"), stored, facts.count(stored, "delivered"))

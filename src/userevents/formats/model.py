@@ -1,0 +1,74 @@
+"""What any readable trace is made of: events, processes, records. Plain values, shared by readers and reports."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..fields import Field
+
+Value = int | str | bytes | float | None
+"""A decoded field; None where the record does not hold it."""
+
+
+def readable(kernel_text: str) -> str:
+    """Turn kernel text, one character a byte, into the text that its bytes are as UTF-8.
+
+    >>> readable("caf\\xc3\\xa9"), readable("\\xff")
+    ('café', '\\\\xff')
+    """
+    return (
+        kernel_text
+        if kernel_text.isascii()
+        else kernel_text.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
+    )
+
+
+class Event(NamedTuple):
+    """An event as the trace has it. `keys` are the names its values go by: readable, and each only once."""
+
+    id: int
+    system: str
+    name: str
+    fields: tuple[Field, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def kernel_name(self) -> str:
+        """The name as kernel text, one character a byte."""
+        return self.name.encode().decode("latin-1")
+
+
+def make_event(event_id: int, system: str, name: str, fields: tuple[Field, ...]) -> Event:
+    """Return the event of these declared fields, its texts readable and its value keys unique."""
+    keys: list[str] = []
+    for each in fields:
+        key = base = readable(each.name)
+        number = 2
+        while key in keys:
+            key, number = f"{base}_{number}", number + 1
+        keys.append(key)
+    return Event(event_id, readable(system), readable(name), fields, tuple(keys))
+
+
+class Record(NamedTuple):
+    """One event that happened. `pid` is None where the file does not say which process `tid` belonged to."""
+
+    ts_ns: int
+    cpu: int
+    tid: int
+    pid: int | None
+    comm: str
+    event: Event
+    values: dict[str, Value]
+
+
+@dataclass(slots=True)
+class Process:
+    """A traced process: one session. `first_ns` and `last_ns` are the times of its first and last record."""
+
+    pid: int
+    comm: str
+    cmdline: list[str] = field(default_factory=list)
+    start_time: int = 0
+    tids: dict[int, str] = field(default_factory=dict)
+    first_ns: int | None = None
+    last_ns: int | None = None

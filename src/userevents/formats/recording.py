@@ -1,0 +1,238 @@
+"""A raw recording (FILE.part, or bytes), indexed: its sessions, their events and counts, and where each page lies.
+
+Only the index is held in memory, about 60 bytes a page in flat arrays; page data stays in the file. The file
+may be gigabytes, cut anywhere, or hold what a hostile program wrote: what does not hold together is left out
+and noted.
+"""
+
+import os
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..abi.user_events import MAX_EVENT_ID
+from ..buffer import stream as wire
+from ..buffer.stream import Frame, FrameReader, Part
+from ..errors import Malformed, Refused
+from ..fields import Field, parse_fields
+from . import facts
+from .model import Process
+
+MAX_STREAMS = 1 << 17
+MAX_EVENTS = 1 << 18
+MAX_THREADS = 1 << 20
+MAX_RINGS = 256
+MAX_CPUS = 4096
+MAX_NOTES = 100
+_NONE = (1 << 64) - 1
+
+
+class Declared(NamedTuple):
+    """An event as one stream's records mean it, in kernel text."""
+
+    id: int
+    system: str
+    name: str
+    args: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(slots=True)
+class _RingEnd:
+    """How far a ring has been indexed: the number in it of the page last met, and where that page's data ends."""
+
+    seq: int
+    last_part: int
+    end: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """One session of the recording: the process, its events by id, its thread names and its own counts."""
+
+    number: int
+    process: Process
+    events: dict[int, Declared] = field(default_factory=dict)
+    enabled: set[int] = field(default_factory=set)
+    counts: dict[str, object] | None = None
+    rings: dict[int, _RingEnd] = field(default_factory=dict)
+
+
+class Recording:
+    """An indexed recording. Page numbers count pages in the order in which they begin in the file.
+
+    `page_ts`, `page_cpu`, `page_stream` and `page_gap` (1: pages before it are missing) are columns over them.
+    """
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int, name: str) -> None:
+        self.name = name
+        self.size = size
+        self.header: dict[str, object] = {}
+        self.end: dict[str, object] | None = None
+        self.streams: dict[int, Stream] = {}
+        self.notes: list[str] = []
+        self.data_size = 0
+        self.page_ts = array("Q")
+        self.page_cpu = array("H")
+        self.page_stream = array("I")
+        self.page_gap = array("B")
+        self._page_part = array("Q")
+        self._part_start = array("Q")
+        self._part_length = array("H")
+        self._part_next = array("Q")
+        self._damaged = 0
+        self._events_left = MAX_EVENTS
+        self._threads_left = MAX_THREADS
+        self._read_at = read_at
+        self._index(FrameReader(read_at, size, name))
+
+    @classmethod
+    def of(cls, data: bytes, name: str = "recording") -> "Recording":
+        """Index a whole recording that is in memory."""
+        return cls(lambda offset, size: data[offset : offset + size], len(data), name)
+
+    @classmethod
+    def of_fd(cls, fd: int, name: str) -> "Recording":
+        """Index the recording in an open file, which must stay open as long as pages are read."""
+        return cls(lambda offset, size: os.pread(fd, size, offset), os.fstat(fd).st_size, name)
+
+    def _index(self, reader: FrameReader) -> None:
+        for frame in reader:
+            if isinstance(frame, Part):
+                self._add_part(frame)
+            else:
+                self._add_facts(reader, frame)
+        for stream in self.streams.values():
+            stream.rings.clear()
+        self.problem = reader.problem
+        if reader.problem:
+            self.note(f"the recording {reader.problem}: what follows is not in the trace")
+        elif self.end is None:
+            self.note("the recording has no end mark: its recorder was killed or still runs")
+        if self._damaged:
+            self.note(f"{self._damaged} damaged pieces of pages were left out")
+
+    def note(self, text: str) -> None:
+        """Add a warning for the reader of the trace, once."""
+        if text not in self.notes and len(self.notes) < MAX_NOTES:
+            self.notes.append(text)
+
+    def _add_facts(self, reader: FrameReader, frame: Frame) -> None:
+        if not wire.HEADER <= frame.kind <= wire.NOTE:
+            return
+        found = reader.facts(frame)
+        if found is None:
+            self.note(f"a frame of type {frame.kind} at byte {frame.start} holds no facts")
+        elif frame.kind == wire.HEADER:
+            self.header = self.header or found
+        elif frame.kind == wire.END:
+            self.end = found
+        elif frame.kind == wire.NOTE:
+            self.note(facts.text(found, "text"))
+        elif frame.kind == wire.STREAM:
+            self._add_stream(frame.stream, found)
+        elif frame.stream in self.streams:
+            self._add_to_stream(self.streams[frame.stream], frame.kind, found)
+
+    def _add_stream(self, number: int, found: dict[str, object]) -> None:
+        if number in self.streams or len(self.streams) >= MAX_STREAMS:
+            self.note(f"session {number} is opened twice, or is one of more than {MAX_STREAMS}")
+            return
+        process = Process(
+            pid=facts.whole(found, "pid") & 0xFFFFFFFF,
+            comm=facts.text(found, "comm", "?"),
+            cmdline=facts.texts(found, "cmdline"),
+            start_time=facts.count(found, "start_time"),
+        )
+        self.streams[number] = Stream(number, process)
+
+    def _add_to_stream(self, stream: Stream, kind: int, found: dict[str, object]) -> None:
+        if kind == wire.EVENT:
+            self._add_event(stream, found)
+        elif kind == wire.LEDGER:
+            stream.counts = found
+        elif kind == wire.THREADS:
+            for key, name in found.items():
+                tid = facts.id_of(key)
+                if tid is not None and isinstance(name, str) and self._threads_left:
+                    self._threads_left -= 1
+                    stream.process.tids[tid] = name
+
+    def _add_event(self, stream: Stream, found: dict[str, object]) -> None:
+        event_id = facts.whole(found, "id", -1)
+        if not 0 < event_id <= MAX_EVENT_ID or not self._events_left:
+            return  # id 0: the event was refused, no record can be meant
+        self._events_left -= 1
+        args = facts.text(found, "fields")
+        try:
+            fields = parse_fields(args)
+        except Refused as refusal:
+            self.note(f"event {facts.text(found, 'name')!r} has fields that cannot be read: {refusal.reason}")
+            return
+        name = facts.text(found, "name", f"event_{event_id}")
+        system = facts.text(found, "system", "user_events")
+        declared = Declared(event_id, system, name, args, fields)
+        known = stream.events.setdefault(event_id, declared)
+        if known != declared:
+            self.note(f"id {event_id} meant {known.name!r} and later {declared.name!r} in session {stream.number}")
+        if found.get("enabled") is True:
+            stream.enabled.add(event_id)
+
+    def _add_part(self, part: Part) -> None:
+        stream = self.streams.get(part.stream)
+        if stream is None or not part.length:
+            self._damaged += 1
+            return
+        ring = stream.rings.get(part.generation)
+        if ring is None or part.seq > ring.seq or part.offset > ring.end:
+            has_time = not part.offset or part.flags & wire.PART_CONTINUES
+            if has_time and (ring is not None or len(stream.rings) < MAX_RINGS):
+                self._add_page(stream, ring, part)
+            else:
+                self._damaged += 1
+        elif part.seq == ring.seq and part.offset == ring.end:
+            number = self._add_data(part)
+            self._part_next[ring.last_part] = number
+            ring.last_part, ring.end = number, ring.end + part.length
+        else:
+            self._damaged += 1
+
+    def _add_page(self, stream: Stream, ring: _RingEnd | None, part: Part) -> None:
+        gap = ring is not None and (part.seq > ring.seq + 1 or part.offset > 0)
+        self.page_ts.append(part.ts)
+        self.page_cpu.append(part.cpu if part.cpu < MAX_CPUS else 0)
+        self.page_stream.append(part.stream)
+        self.page_gap.append(gap)
+        number = self._add_data(part)
+        self._page_part.append(number)
+        stream.rings[part.generation] = _RingEnd(part.seq, number, part.offset + part.length)
+
+    def _add_data(self, part: Part) -> int:
+        self._part_start.append(part.start)
+        self._part_length.append(part.length)
+        self._part_next.append(_NONE)
+        self.data_size += part.length
+        return len(self._part_start) - 1
+
+    def page_data(self, page: int) -> bytes:
+        """Return the recorded data of one page, its parts put together."""
+        number = self._page_part[page]
+        pieces = []
+        while number != _NONE:
+            piece = self._read_at(self._part_start[number], self._part_length[number])
+            if len(piece) != self._part_length[number]:
+                raise Malformed(self.name, "became shorter while it was read", self._part_start[number])
+            pieces.append(piece)
+            number = self._part_next[number]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def pages_by_time(self) -> list[int]:
+        """Return the numbers of all pages in the order of their time stamps, as recorded where these are equal."""
+        return sorted(range(len(self.page_ts)), key=self.page_ts.__getitem__)
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs the trace has: as its header says, or more if a page says so."""
+        claimed = facts.whole(self.header, "cpus", 1)
+        return max(claimed if 0 < claimed <= MAX_CPUS else 1, max(self.page_cpu, default=0) + 1)

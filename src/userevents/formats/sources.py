@@ -1,0 +1,193 @@
+"""The two kinds of file a trace is read from: a trace.dat, and a raw recording that was not finished."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge as merge_sorted
+
+from ..buffer.page import missed, page_data, walk
+from ..errors import Malformed, Refused
+from ..fields import parse_fields, parse_format
+from . import facts
+from .ledger import Ledger, from_json
+from .model import Event, Process, make_event
+from .pages import Pages
+from .recording import MAX_NOTES, Recording
+from .tracedat_reader import CpuData, TraceDat
+
+_LOST = re.compile(r"^(overrun|commit overrun|dropped events): *([0-9]{1,20})$", re.MULTILINE)
+_UNKNOWN_COMM = "<...>"
+_IDLE_COMM = "<idle>"
+
+
+@dataclass(slots=True, eq=False)
+class PageRun:
+    """One page ready to be decoded; `process` is its owner where all its records have the same."""
+
+    since: int
+    cpu: int
+    times: list[int]
+    starts: list[int]
+    data: bytes
+    process: Process | None
+
+
+class RecordingSource:
+    """A raw recording, read without being finished first."""
+
+    kind = "raw recording"
+    clock = "mono"
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._pages = Pages(recording)
+        self.header = recording.header
+        self.notes = recording.notes
+        self.processes = [stream.process for stream in recording.streams.values()]
+        self.events: dict[int, Event] = {
+            event_id: make_event(event_id, event.system, event.name, event.fields)
+            for event_id, event in self._pages.events.items()
+        }
+
+    def runs(self) -> Iterator[PageRun]:
+        """Yield every page in the order of its time stamp."""
+        for page in Pages(self._recording).open_all(self._recording.pages_by_time()):
+            yield PageRun(page.since, page.cpu, page.times, page.starts, page.data, page.stream.process)
+
+    def ledger(self) -> Ledger | None:
+        """Read all pages once and close the ledger."""
+        pages = Pages(self._recording)
+        for _ in pages.open_all(range(len(self._recording.page_ts))):
+            pass
+        return Ledger(tuple(pages.settle()), self._recording.end is not None)
+
+    def losses(self) -> list[str]:
+        """Nothing beyond the ledger."""
+        return []
+
+    def who(self, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+        """Unused: every page has its process."""
+        return None, _UNKNOWN_COMM, True
+
+
+class TraceDatSource:
+    """A trace.dat: what our own section says, and where there is none, what stock files say."""
+
+    def __init__(self, file: TraceDat) -> None:
+        self._file = file
+        self.clock = file.clock or "local"
+        self.notes = file.notes
+        section = file.section or {}
+        self.kind = f"trace.dat version {file.version}"
+        self.header = facts.mapping(section, "header")
+        self.notes += facts.texts(section, "notes")[:MAX_NOTES]
+        self._ledger = from_json(facts.mapping(section, "ledger")) if file.section is not None else None
+        self.processes = [_process(each) for each in facts.mappings(section, "processes")]
+        self._owners: dict[int, list[Process]] = {}
+        for process in self.processes:
+            for tid in process.tids:
+                self._owners.setdefault(tid, []).append(process)
+        self.events: dict[int, Event] = {}
+        self._read_formats()
+        for each in facts.mappings(section, "events"):
+            self._read_declared(each)
+
+    def _read_formats(self) -> None:
+        unreadable = 0
+        for system, text in self._file.formats:
+            try:
+                found = parse_format(text)
+            except Malformed:
+                unreadable += 1
+                continue
+            self.events[found.id] = make_event(found.id, system, found.name, found.fields)
+        if unreadable:
+            self.notes.append(f"{unreadable} of {len(self._file.formats)} event formats cannot be read")
+
+    def _read_declared(self, declared: dict[str, object]) -> None:
+        """Take an event as it was declared, where trace.dat itself has the spelling that stock tools read."""
+        event_id = facts.whole(declared, "id", -1)
+        try:
+            fields = parse_fields(facts.text(declared, "fields"))
+        except Refused:
+            return
+        if event_id in self.events:
+            system, name = facts.text(declared, "system", "user_events"), facts.text(declared, "name")
+            self.events[event_id] = make_event(event_id, system, name, fields)
+
+    def runs(self) -> Iterator[PageRun]:
+        """Yield every page in the order of its time stamp."""
+        cpus = [self._runs_of(data) for data in self._file.cpus if data.size]
+        return merge_sorted(*cpus, key=lambda run: run.since)
+
+    def _runs_of(self, data: CpuData) -> Iterator[PageRun]:
+        shift = self._file.ts_offset
+        for number, page in enumerate(self._file.pages(data)):
+            try:
+                since, view = page_data(page)
+            except Malformed as problem:
+                self._note_damage(data, number, problem.problem)
+                continue
+            bytes_of = bytes(view)
+            found = walk(bytes_of, since)
+            if found.problem:
+                self._note_damage(data, number, found.problem)
+            times = [time + shift for time in found.times] if shift else found.times
+            yield PageRun(since + shift, data.cpu, times, found.starts, bytes_of, None)
+
+    def _note_damage(self, data: CpuData, number: int, problem: str) -> None:
+        if len(self.notes) < MAX_NOTES:
+            at = data.offset + number * self._file.page_size
+            self.notes.append(f"the page of CPU {data.cpu} at byte {at} is damaged, its rest is left out: {problem}")
+
+    def ledger(self) -> Ledger | None:
+        """Return the stored ledger, if the file is one of ours."""
+        return self._ledger
+
+    def losses(self) -> list[str]:
+        """Say what the kernel's counts, and the marks of its pages, tell about lost records."""
+        found = []
+        for text in self._file.statistics:
+            for what, number in _LOST.findall(text):
+                if int(number):
+                    found.append(f"{text.partition(chr(10))[0]}: {what}: {number}")
+        pages = count = 0
+        for data in self._file.cpus:
+            for page in self._file.pages(data):
+                try:
+                    lost = missed(page)
+                except Malformed:
+                    continue
+                pages += lost != 0
+                count += max(lost, 0)
+        if pages:
+            at_least = f", {count} records or more" if count else ""
+            found.append(f"records were lost before {pages} of the pages{at_least}")
+        return found
+
+    def who(self, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+        """Return the process that had this thread at that time, its name, and whether that holds at any time.
+
+        The process is None where the file does not say; a thread id that two processes had is told by their times.
+        """
+        comm = self._file.cmdlines.get(tid, _UNKNOWN_COMM) if tid else _IDLE_COMM
+        owners = self._owners.get(tid)
+        if not owners:
+            return None, comm, True
+        for process in owners:
+            if len(owners) == 1 or (process.first_ns or 0) <= ts_ns <= (process.last_ns or 0):
+                return process.pid, process.tids[tid], len(owners) == 1
+        return owners[0].pid, comm, False
+
+
+def _process(stored: dict[str, object]) -> Process:
+    tids = {facts.id_of(key): name for key, name in facts.mapping(stored, "tids").items() if isinstance(name, str)}
+    return Process(
+        pid=facts.whole(stored, "pid"),
+        comm=facts.text(stored, "comm", "?"),
+        cmdline=facts.texts(stored, "cmdline"),
+        start_time=facts.count(stored, "start_time"),
+        tids={tid: name for tid, name in tids.items() if tid is not None},
+        first_ns=facts.time_or_none(stored, "first_ns"),
+        last_ns=facts.time_or_none(stored, "last_ns"),
+    )

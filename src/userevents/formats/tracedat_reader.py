@@ -1,0 +1,300 @@
+"""Reading trace.dat, versions 6 and 7, uncompressed: ours, and trace-cmd's.
+
+Opening reads what describes the trace (formats, names, where the pages are); pages are read when asked for, a few
+at a time, so that a file may be larger than memory. Whatever the bytes say ends in a trace or in `Malformed`.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from shlex import quote
+from struct import unpack_from
+from typing import NamedTuple
+
+from ..errors import Malformed
+from . import facts
+from . import tracedat as layout
+from .cursor import MAX_BLOB, MAX_NAME, Cursor
+
+MAX_CPUS = 65536
+MAX_FORMATS = 65536
+MAX_SECTIONS = 1000
+MAX_OPTIONS = 100_000
+MAX_CMDLINES = 1 << 23
+_RUN_OF_PAGES = 16
+
+Options = list[tuple[int, bytes, int]]
+"""(option id, data, where the data stands in the file)."""
+
+
+class CpuData(NamedTuple):
+    """Where one CPU's pages of one buffer lie."""
+
+    cpu: int
+    offset: int
+    size: int
+
+
+class Format(NamedTuple):
+    """The `format` text of one event, one character a byte."""
+
+    system: str
+    text: str
+
+
+class TraceDat:
+    """An opened trace.dat. Raises `Malformed` for what is none, or cannot be read, with the way out if there is one."""
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int, name: str) -> None:
+        self.name = name
+        self.size = size
+        self._read_at = read_at
+        self.formats: list[Format] = []
+        self.cmdlines: dict[int, str] = {}
+        self.cpus: list[CpuData] = []
+        self.clock = ""
+        self.uname = ""
+        self.statistics: list[str] = []
+        self.notes: list[str] = []
+        self.ts_offset = 0
+        self.section: dict[str, object] | None = None
+        cursor = Cursor(read_at, 0, size, name)
+        cursor.expect(layout.MAGIC, "its beginning")
+        version = cursor.name_text("its version")
+        self.version = int(version) if version in ("6", "7") else 0
+        if not self.version:
+            raise Malformed(name, f"is a trace.dat of version {version!r}, and versions 6 and 7 can be read")
+        endian, long_size = cursor.take(2, "its byte order")
+        if endian != layout.LITTLE_ENDIAN or long_size != layout.LONG_SIZE:
+            raise Malformed(name, f"comes from another kind of machine (byte order {endian}, {long_size}-byte long)")
+        self.page_size = cursor.u32("its page size")
+        if not 4096 <= self.page_size <= 1 << 20 or self.page_size & (self.page_size - 1):
+            raise Malformed(name, f"claims pages of {self.page_size} bytes")
+        if self.version == 6:
+            self._read_v6(cursor)
+        else:
+            self._read_v7(cursor)
+        self._check_cpus()
+
+    def _read_v6(self, cursor: Cursor) -> None:
+        self._read_headers(cursor)
+        self._read_ftrace(cursor)
+        self._read_events(cursor)
+        cursor.skip(cursor.u32("the size of kallsyms"), "kallsyms")
+        cursor.skip(cursor.u32("the size of the printk formats"), "the printk formats")
+        self._read_cmdlines(cursor)
+        cpus = self._cpu_count(cursor)
+        kind = cursor.take(10, "the kind of its data")
+        options: Options = []
+        if kind == b"options  \0":
+            while (number := cursor.u16("an option")) != layout.OPTION_DONE:
+                size, at = cursor.u32("the size of an option"), cursor.at
+                options.append((number, cursor.take(size, "an option"), at))
+                self._check_count(len(options), MAX_OPTIONS, "options")
+            kind = cursor.take(10, "the kind of its data")
+        if kind != b"flyrecord\0":
+            raise Malformed(self.name, f"holds {kind.rstrip(bytes(1))!r} data, and only flyrecord pages can be read")
+        for cpu in range(cpus):
+            self.cpus.append(CpuData(cpu, cursor.u64("an offset of pages"), cursor.u64("a size of pages")))
+        self._read_options(options)
+        self._read_v6_clock(cursor)
+        if any(number == layout.OPTION_BUFFER for number, _, _ in options):
+            self.notes.append("this version 6 file holds more trace instances; only the top one is shown")
+
+    def _read_v6_clock(self, cursor: Cursor) -> None:
+        """Take the clock that follows the table of pages; files with and without it exist."""
+        head = self._read_at(cursor.at, 8 + MAX_NAME)
+        size = int.from_bytes(head[:8], "little")
+        if len(head) > 8 and 0 < size <= len(head) - 8 and not self.clock:
+            self.clock = _chosen(head[8 : 8 + size].rstrip(b"\0").decode("latin-1"))
+
+    def _read_v7(self, cursor: Cursor) -> None:
+        compression = cursor.name_text("its compression")
+        cursor.name_text("the version of its compression")
+        if compression != "none":
+            raise Malformed(
+                self.name,
+                f"is compressed with {compression!r}, which this userevents does not read; write it plain: "
+                f"trace-cmd convert --compression none -i {quote(self.name)} -o plain.dat",
+            )
+        first = cursor.u64("the place of its options")
+        ours = cursor.at
+        options = self._collect_options(first)
+        for number, data, _ in options:
+            if number in _SECTIONS and len(data) >= 8:
+                section = self._section(unpack_from("<Q", data)[0], number)
+                _SECTIONS[number](self, section)
+        for number, data, at in options:
+            if number == layout.OPTION_BUFFER:
+                self._read_buffer(Cursor(self._read_at, at, at + len(data), self.name))
+        self._read_options(options)
+        self._find_ours(ours)
+
+    def _collect_options(self, offset: int) -> Options:
+        options: Options = []
+        seen: set[int] = set()
+        while offset and offset not in seen and len(seen) < MAX_SECTIONS:
+            seen.add(offset)
+            cursor = self._section(offset, layout.SECTION_OPTIONS)
+            offset = 0
+            while cursor.at < cursor.end:
+                number, size, at = cursor.u16("an option"), cursor.u32("the size of an option"), cursor.at
+                at = cursor.at
+                data = cursor.take(size, "an option")
+                if number == layout.OPTION_DONE:
+                    offset = unpack_from("<Q", data)[0] if size >= 8 else 0
+                    break
+                options.append((number, data, at))
+                self._check_count(len(options), MAX_OPTIONS, "options")
+        return options
+
+    def _section(self, offset: int, wanted: int) -> Cursor:
+        """Return a cursor over the body of the section at `offset`."""
+        head = Cursor(self._read_at, offset, self.size, self.name).take(layout.SECTION.size, f"section {wanted}")
+        number, flags, _, size = layout.SECTION.unpack(head)
+        start = offset + layout.SECTION.size
+        if number != wanted:
+            raise Malformed(self.name, f"has section {number} where section {wanted} should be", offset)
+        if flags & layout.SECTION_COMPRESSED:
+            raise Malformed(self.name, f"has a compressed section {number} in an uncompressed file", offset)
+        if size > self.size - start:
+            raise Malformed(self.name, f"is cut inside section {number}, which claims {size} bytes", start)
+        return Cursor(self._read_at, start, start + size, self.name)
+
+    def _read_headers(self, cursor: Cursor) -> None:
+        cursor.expect(b"header_page\0", "the page header")
+        text = cursor.take(cursor.u64("the size of the page header"), "the page header")
+        if b"field: char data;\toffset:16;" not in text:
+            raise Malformed(self.name, f"has pages of a layout that cannot be read ({text[:200]!r})")
+        cursor.expect(b"header_event\0", "the event header")
+        cursor.skip(cursor.u64("the size of the event header"), "the event header")
+
+    def _read_ftrace(self, cursor: Cursor) -> None:
+        for _ in range(self._checked(cursor.u32("the number of ftrace formats"), MAX_FORMATS, "ftrace formats")):
+            self._read_format(cursor, "ftrace")
+
+    def _read_events(self, cursor: Cursor) -> None:
+        for _ in range(self._checked(cursor.u32("the number of systems"), MAX_FORMATS, "systems")):
+            system = cursor.name_text("the name of a system")
+            for _ in range(self._checked(cursor.u32("the number of events"), MAX_FORMATS, "events")):
+                self._read_format(cursor, system)
+
+    def _read_format(self, cursor: Cursor, system: str) -> None:
+        text = cursor.take(cursor.u64("the size of an event format"), "an event format")
+        self.formats.append(Format(system, text.decode("latin-1")))
+        self._check_count(len(self.formats), MAX_FORMATS, "event formats")
+
+    def _read_cmdlines(self, cursor: Cursor) -> None:
+        size = cursor.u64("the size of the command names")
+        text = cursor.take(min(size, MAX_CMDLINES), "the command names")
+        for line in text.decode("utf-8", "backslashreplace").splitlines():
+            tid, _, comm = line.strip().partition(" ")
+            number = facts.id_of(tid)
+            if number is not None:
+                self.cmdlines[number] = comm
+        cursor.skip(size - len(text), "the command names")
+
+    def _read_buffer(self, cursor: Cursor) -> None:
+        cursor.u64("the section of a buffer")
+        instance = cursor.name_text("the name of a buffer")
+        clock = cursor.name_text("the clock of a buffer")
+        self.clock = clock if not self.clock or not instance else self.clock
+        size = cursor.u32("the page size of a buffer")
+        if size != self.page_size:
+            raise Malformed(self.name, f"has a buffer with pages of {size} bytes in a file with {self.page_size}")
+        for _ in range(self._cpu_count(cursor)):
+            cpu, offset, length = layout.CPU_PAGES.unpack(cursor.take(layout.CPU_PAGES.size, "a CPU's pages"))
+            if cpu >= MAX_CPUS:
+                raise Malformed(self.name, f"has pages of CPU {cpu}")
+            self.cpus.append(CpuData(cpu, offset, length))
+
+    def _cpu_count(self, cursor: Cursor) -> int:
+        return self._checked(cursor.u32("the number of CPUs"), MAX_CPUS, "CPUs")
+
+    def _read_options(self, options: Options) -> None:
+        for number, data, _ in options:
+            text = data.rstrip(b"\0").decode("utf-8", "backslashreplace")
+            if number == layout.OPTION_TRACECLOCK:
+                self.clock = self.clock or _chosen(text)
+            elif number == layout.OPTION_UNAME:
+                self.uname = text
+            elif number == layout.OPTION_CPUSTAT:
+                self.statistics.append(text)
+            elif number == layout.OPTION_OFFSET:
+                self.ts_offset += _offset(text)
+            elif number == layout.OPTION_DATE:
+                self.ts_offset += 1000 * _offset(text)
+            elif number in (layout.OPTION_TIME_SHIFT, layout.OPTION_TSC2NSEC):
+                self.notes.append("times are shown as recorded: the file's conversion of its clock is not applied")
+
+    def _find_ours(self, offset: int) -> None:
+        """Look for our own section: no option names it, so walk over all sections from the first one."""
+        for _ in range(MAX_SECTIONS):
+            if offset + layout.SECTION.size > self.size:
+                return
+            head = Cursor(self._read_at, offset, self.size, self.name).take(layout.SECTION.size, "a section")
+            number, flags, _, size = layout.SECTION.unpack(head)
+            offset += layout.SECTION.size
+            if number == layout.SECTION_USEREVENTS and not flags:
+                self._read_ours(Cursor(self._read_at, offset, min(self.size, offset + size), self.name), size)
+                return
+            offset += size
+
+    def _read_ours(self, cursor: Cursor, size: int) -> None:
+        try:
+            section = json.loads(cursor.take(size, "its userevents section")) if size <= MAX_BLOB else None
+        except (ValueError, RecursionError):
+            section = None
+        if not isinstance(section, dict):
+            self.notes.append("the file's userevents section cannot be read: no ledger, no processes")
+        elif facts.whole(section, "version") != layout.SECTION_USEREVENTS_VERSION:
+            self.notes.append(f"the file's userevents section is of version {section.get('version')!r}: no ledger")
+        else:
+            self.section = section
+
+    def _check_cpus(self) -> None:
+        if not self.cpus:
+            raise Malformed(self.name, "holds no pages: it names no buffer")
+        for cpu, offset, size in self.cpus:
+            if size and (offset > self.size or size > self.size - offset):
+                raise Malformed(
+                    self.name, f"is cut: the pages of CPU {cpu} end at byte {offset + size}, the file at {self.size}"
+                )
+
+    def _checked(self, number: int, limit: int, what: str) -> int:
+        self._check_count(number, limit, what)
+        return number
+
+    def _check_count(self, number: int, limit: int, what: str) -> None:
+        if number > limit:
+            raise Malformed(self.name, f"claims {number} {what}, more than {limit}")
+
+    def pages(self, data: CpuData) -> Iterator[bytes]:
+        """Yield one CPU's pages, read a few at a time."""
+        end = data.offset + data.size
+        for at in range(data.offset, end, self.page_size * _RUN_OF_PAGES):
+            run = self._read_at(at, min(self.page_size * _RUN_OF_PAGES, end - at))
+            for start in range(0, len(run), self.page_size):
+                yield run[start : start + self.page_size]
+
+
+_SECTIONS: dict[int, Callable[[TraceDat, Cursor], None]] = {
+    layout.SECTION_HEADERS: TraceDat._read_headers,
+    layout.SECTION_FTRACE: TraceDat._read_ftrace,
+    layout.SECTION_EVENTS: TraceDat._read_events,
+    layout.SECTION_CMDLINES: TraceDat._read_cmdlines,
+}
+
+
+def _chosen(clocks: str) -> str:
+    """Return the clock in brackets, of a list of clocks or of one alone."""
+    _, bracket, rest = clocks.partition("[")
+    return rest.partition("]")[0] if bracket else clocks.strip()
+
+
+def _offset(text: str) -> int:
+    """Return what an OFFSET option (nanoseconds) or a DATE option (microseconds) adds to every time."""
+    try:
+        value = int(text.strip()[:32], 0)
+    except ValueError:
+        return 0
+    return value if abs(value) < 1 << 63 else 0
