@@ -1,0 +1,64 @@
+"""Events for programs that nobody changed: what they log, what they do, when they collect garbage.
+
+`userevents record` puts `inject/` on the PYTHONPATH of the program it starts (`environment`); Python then runs
+`inject/sitecustomize.py`, which calls `start` here. A provider declares ordinary user events (`declarations`) and
+emits them from a place the interpreter offers: `logs`, `audit`, `collector`. What keeps all of that unnoticed by the
+program is in `guard` and `shadow`. docs/providers.md describes every event.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import declarations, guard
+from .shadow import forget_shadowed
+
+TYPE_CHECKING = False  # the `typing` module would double what starting a traced program costs
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["DEFAULT", "PROVIDERS", "Provider", "forget_shadowed", "start"]
+
+
+class Provider:
+    """One row of `PROVIDERS`: the module that emits, a line for people, and the declarations of its events."""
+
+    __slots__ = ("description", "events", "module")
+
+    def __init__(self, module: str, description: str, events: tuple[str, ...]) -> None:
+        self.module = module
+        self.description = description
+        self.events = events
+
+
+PROVIDERS = {  # in the order of starting: audit last, or it would tell of the files that the others open
+    "logging": Provider("logs", "every record that the logging module handles", declarations.LOGGING),
+    "gc": Provider("collector", "each run of the garbage collector, and how long it took", declarations.GC),
+    "audit": Provider("audit", "opens, imports, connections, child processes, databases, crashes", declarations.AUDIT),
+}
+DEFAULT = ("logging", "audit")
+
+_started: list[str] = []
+
+
+def start(names: Iterable[str]) -> list[str]:
+    """Start the providers `names` in this process and return those of them that run.
+
+    One that runs already is left as it is. An unknown or failing one is skipped, and told of only with
+    USEREVENTS_DEBUG=1: the program that is traced asked for none of this.
+    """
+    wanted = set(names)
+    for name, provider in PROVIDERS.items():
+        if name not in wanted or name in _started:
+            continue
+        try:
+            module = __import__(f"{__name__}.{provider.module}", fromlist=["start"])
+            module.start(provider.events)
+        except Exception as error:
+            guard.absorb(error)
+        else:
+            _started.append(name)
+    if os.environ.get("USEREVENTS_DEBUG") == "1" and wanted - set(PROVIDERS):
+        print("userevents: no such provider:", *sorted(wanted - set(PROVIDERS)), file=sys.stderr)
+    return [name for name in _started if name in wanted]
