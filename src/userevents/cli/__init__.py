@@ -1,0 +1,56 @@
+"""The command line: one file per verb, imported only when that verb is asked for."""
+
+import importlib
+from typing import Any
+
+import click
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "record": "Record the events of a program, or of every program.",
+    "report": "Show what a trace holds.",
+    "list": "List the declared events of live programs.",
+    "recover": "Finish the trace of a recorder that was killed.",
+    "completion": "Print the shell code that completes commands.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that knows its verbs by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f".{cmd_name.replace('-', '_')}", __package__)
+        command: Any = getattr(module, cmd_name.replace("-", "_") + ("_" if cmd_name == "list" else ""))
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from the table, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the verbs there are when asked for one that there is not."""
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            ctx.fail(f"there is no verb '{args[0]}'; there are: {', '.join(VERBS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="userevents", message="userevents %(version)s")
+def main() -> None:
+    """Typed, always-on trace events for any Linux: no kernel support, no privilege.
+
+    \b
+    userevents record -- python app.py     run a program and record what it does
+    userevents report trace.dat            show it
+    userevents list                        which events do live programs declare?
+    """

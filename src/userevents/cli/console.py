@@ -1,0 +1,103 @@
+"""What every verb says on the terminal: messages on stderr, one live line, numbers for people."""
+
+import os
+import sys
+import time
+from typing import NoReturn
+
+import click
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def size_option(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read a number of bytes with an optional K, M, G or T (of 1024): ``64M``. For an option's callback."""
+    if value is None:
+        return None
+    text = value.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = text[-1:] if text[-1:] in "KMGT" else ""
+    try:
+        found = int(float(text.removesuffix(unit)) * _UNITS[unit])
+    except (ValueError, OverflowError):
+        found = 0
+    if found <= 0:
+        raise click.BadParameter(f"'{value}' is no size; write bytes, or a number with K, M or G, such as 64M")
+    return found
+
+
+def time_option(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Read a length of time, seconds or a number with ms, s, m or h: ``10s``. For an option's callback."""
+    if value is None:
+        return None
+    text = value.strip().lower()
+    unit = next((unit for unit in ("ms", "s", "m", "h") if text.endswith(unit)), "")
+    try:
+        found = float(text.removesuffix(unit)) * _SECONDS[unit]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise click.BadParameter(f"'{value}' is no length of time; write seconds, or 500ms, 10s, 5m, 1h")
+    return found
+
+
+def use_color() -> bool:
+    """Whether stderr takes colours: a terminal, and NO_COLOR is not set."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def say(text: str, *, color: str | None = None) -> None:
+    """Say one thing on stderr."""
+    click.secho(f"userevents: {text}", err=True, fg=color if use_color() else None, color=use_color())
+
+
+def warn(text: str) -> None:
+    """Say what may be wrong, and go on."""
+    say(text, color="yellow")
+
+
+def fail(text: str, code: int = 1) -> NoReturn:
+    """Say what went wrong and end with an exit code."""
+    say(text, color="red")
+    sys.exit(code)
+
+
+def count(number: int, what: str) -> str:
+    """Return ``"1 event"`` or ``"1,234 events"``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def human_size(size: float) -> str:
+    """Return a size for people: ``"1.2 MiB"``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+class LiveLine:
+    """One line on a terminal that is rewritten a few times a second; silent where stderr is none."""
+
+    def __init__(self, *, enabled: bool = True, interval_s: float = 0.25) -> None:
+        self._enabled = enabled and sys.stderr.isatty()
+        self._interval_s = interval_s
+        self._next = 0.0
+        self._shown = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for another version of the line."""
+        return self._enabled and time.monotonic() >= self._next
+
+    def show(self, text: str) -> None:
+        """Show this version of the line."""
+        self._next = time.monotonic() + self._interval_s
+        self._shown = True
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._shown = False
+            click.echo("\r\x1b[K", nl=False, err=True)

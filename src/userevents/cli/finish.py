@@ -1,0 +1,49 @@
+"""From a raw recording to the finished trace: the merge, its progress, and what to do when it cannot be written."""
+
+import os
+import time
+
+from ..control.recorder import RawFile
+from ..errors import Malformed
+from ..formats.finish import Finished, finish_recording
+from .console import LiveLine, say, warn
+
+_QUIET_S = 1.0
+
+
+def finish(raw: RawFile, *, quiet: bool = False) -> Finished | None:
+    """Merge a raw file into its output and remove it; on failure keep it, say so, and return None."""
+    raw.close()
+    try:
+        done = merge(raw.path, raw.out, quiet=quiet)
+    except (OSError, Malformed) as error:
+        told = f"{error.strerror} ('{error.filename or raw.out}')" if isinstance(error, OSError) else str(error)
+        warn(f"'{raw.out}' could not be finished: {told}")
+        say(f"what was recorded is in '{raw.path}': userevents report reads it, userevents recover finishes it")
+        return None
+    raw.discard()
+    return done
+
+
+def merge(part: str, out: str, *, quiet: bool = False) -> Finished:
+    """Merge a raw recording into a trace, showing progress on a terminal once it takes longer than a second."""
+    line = LiveLine(enabled=not quiet)
+    since = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        if time.monotonic() - since > _QUIET_S and line.is_due:
+            line.show(f"finishing {out}: {100 * done // max(total, 1)} %")
+
+    try:
+        return finish_recording(part, out, progress)
+    finally:
+        line.clear()
+
+
+def shift_files(output: str, keep: int) -> None:
+    """Make room for the next file of a rotation: FILE becomes FILE.1, FILE.1 FILE.2, and the oldest goes."""
+    for number in range(keep - 1, 0, -1):
+        older = f"{output}.{number}"
+        newer = f"{output}.{number - 1}" if number > 1 else output
+        if os.path.exists(newer):
+            os.replace(newer, older)

@@ -1,0 +1,110 @@
+"""Starting the program to be recorded, watching its children, and ending as it ended."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+from ..errors import Unusable
+from ..providers.environment import unreachable
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP)
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program as a shell would find it.
+
+    Raises `Unusable` saying where it was looked for, or why it cannot be run.
+    """
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    if os.sep in name and os.path.exists(name):
+        kind = "is a directory" if os.path.isdir(name) else "is not executable (chmod +x, or put its interpreter first)"
+        raise Unusable(f"program '{name}' {kind}")
+    where = "" if os.sep in name else f" in PATH ({os.environ.get('PATH', '')})"
+    raise Unusable(f"program '{name}' was not found{where}")
+
+
+class Program:
+    """The recorded program. SIGINT is left to it (the terminal sends it to both); TERM and HUP are passed on."""
+
+    def __init__(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self._looked_at: set[tuple[int, bytes]] = set()
+        try:
+            self._process = subprocess.Popen(argv, executable=path, env=dict(env))
+        except OSError as error:
+            raise Unusable(f"program '{argv[0]}' cannot be started: {error.strerror}") from None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _FORWARDED:
+            signal.signal(number, self._forward)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        self._process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code once the program has ended, as a shell gives it (128 + signal), None before."""
+        code = self._process.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    def wait(self) -> int:
+        """Wait for the end; returns the exit code as `poll` does."""
+        self._process.wait()
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def new_unreachable(self) -> list[str]:
+        """Return a sentence about each descendant, not looked at before, whom no provider of ours can reach."""
+        found = []
+        for pid in [self.pid, *_descendants(self.pid)]:
+            command = _argv(pid)
+            if command in (b"", _OWN_ARGV) or (pid, command) in self._looked_at:
+                continue  # gone, on its way to exec, or told already
+            self._looked_at.add((pid, command))
+            reason = unreachable(pid)
+            if reason is not None:
+                found.append(f"pid {pid} ({_shown(command)}) {reason}: what it logs and does is not recorded")
+        return found
+
+
+def _argv(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
+def _shown(argv: bytes) -> str:
+    words = " ".join(os.fsdecode(word) for word in argv.rstrip(b"\0").split(b"\0"))
+    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{thread}/children", encoding="ascii") as file:
+                    children = [int(word) for word in file.read().split()]
+                found += children
+                waiting += children
+        except OSError:
+            continue
+    return found
+
+
+_OWN_ARGV = _argv(os.getpid())

@@ -1,0 +1,51 @@
+"""`userevents list`: the declared events of live programs, who declares them, and whether they are on."""
+
+import json
+import sys
+
+import click
+
+from .sessions import Declared
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event and program.")
+@click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(1), help="Only this process. Repeatable.")
+@click.argument("pattern", required=False)
+def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
+    """List the declared events of live programs that match PATTERN ([SYSTEM:]EVENT with * ? []).
+
+    Needs no tracer: it reads the programs' own session files.
+    """
+    from .console import warn
+    from .sessions import declared_events
+
+    found, problems = declared_events(pattern, pids)
+    for problem in problems:
+        warn(problem)
+    if as_json:
+        for item in found:
+            sys.stdout.write(json.dumps(item._asdict()) + "\n")
+        return
+    if not found:
+        click.echo("No live program declares a matching event." if pattern or pids else "No live program declares any.")
+        return
+    _show_table(found)
+
+
+def _show_table(found: "list[Declared]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("EVENT", "STATE", "PID", "FIELDS", "PROGRAM"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "PID" else "left")
+    for item in found:
+        style = {"on": "green", "off": "", "refused": "red"}[item.state]
+        state = f"refused: {item.error}" if item.error else item.state
+        lost = f" ({item.dropped:,} lost)" if item.dropped else ""
+        program = item.program if len(item.program) <= 60 else item.program[:57] + "..."
+        table.add_row(Text(item.event), Text(state + lost, style), str(item.pid), Text(item.fields), Text(program))
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else 100_000, soft_wrap=not terminal).print(table)

@@ -1,0 +1,108 @@
+"""`userevents record`: trace a program, or every program, into a trace.dat."""
+
+import sys
+
+import click
+
+from .console import fail, size_option, time_option
+from .launch import NOT_EXECUTABLE, NOT_FOUND
+
+
+def _complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from .sessions import declared_names
+
+    return [name for name in declared_names() if name.startswith(incomplete)]
+
+
+def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    from ..providers import DEFAULT, PROVIDERS
+
+    if not values:
+        return DEFAULT
+    names = [name for value in values for name in value.split(",") if name and name != "none"]
+    for name in names:
+        if name not in PROVIDERS:
+            raise click.BadParameter(f"there is no provider '{name}'; there are: {', '.join(PROVIDERS)}, none")
+    return tuple(dict.fromkeys(names))
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option(
+    "-e",
+    "--event",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=_complete_event,
+    help="Events to record, [SYSTEM:]EVENT with * ? [] (default: all). Also those declared later. Repeatable.",
+)
+@click.option(
+    "-o", "--output", default="trace.dat", show_default=True, metavar="FILE", help="Where the trace goes (mode 0600)."
+)
+@click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(1), help="Record this process. Repeatable.")
+@click.option("-a", "--all", "everyone", is_flag=True, help="With a PROGRAM: record all other programs, too.")
+@click.option("--duration", callback=time_option, metavar="TIME", help="Stop recording after this long (10s, 5m).")
+@click.option(
+    "--max-size", callback=size_option, metavar="SIZE", help="Stop at this much data (64M), or begin the next file."
+)
+@click.option("--rotate", type=click.IntRange(1), metavar="N", help="Keep N files of --max-size: FILE, FILE.1, ...")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME",
+    callback=_providers,
+    help="What unmodified Python children tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED)
+def record(
+    patterns: tuple[str, ...],
+    output: str,
+    pids: tuple[int, ...],
+    everyone: bool,
+    duration: float | None,
+    max_size: int | None,
+    rotate: int | None,
+    providers: tuple[str, ...],
+    quiet: bool,
+    program: tuple[str, ...],
+) -> None:
+    """Record the events of PROGRAM and all its children, or, without one, of every program until Ctrl-C.
+
+    Unmodified Python programs are recorded too: what they log, the files they open, what they connect to
+    and start (--provider). The exit code is the PROGRAM's.
+
+    \b
+    userevents record -- python app.py
+    userevents record -e 'request*' -o slow.dat --duration 10s
+    userevents record -p 1234
+    """
+    from ..errors import NoTracer, Refused, Unusable
+    from .launch import find_program
+    from .recording import Recording, Wish
+
+    if rotate and not max_size:
+        raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
+    wish = Wish(
+        patterns=patterns or ("*",),
+        output=output,
+        pids=pids,
+        everyone=everyone,
+        duration_s=duration,
+        max_size=max_size,
+        keep=rotate,
+        providers=providers,
+        quiet=quiet,
+        argv=program,
+    )
+    path = None
+    if program:
+        try:
+            path = find_program(program[0])
+        except Unusable as error:
+            fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
+    try:
+        sys.exit(Recording(wish, path).run())
+    except (NoTracer, Unusable, Refused) as error:
+        fail(str(error))

@@ -1,0 +1,251 @@
+"""One run of `record`: the tracer, the program, the raw file, and the trace that comes of it."""
+
+import os
+import signal
+import time
+import uuid
+from typing import NamedTuple
+
+from ..control import Handle, InstanceControl
+from ..control import Tracer as TracerControl
+from ..control.recorder import RawFile, StreamWriter, Totals
+from ..errors import NoTracer, Unusable
+from ..providers.environment import child_environment
+from .console import LiveLine, count, human_size, say, warn
+from .finish import finish, shift_files
+from .launch import Program
+from .tracing import Tracing
+
+_READ_SIZE = 1 << 20
+_TURN_S = 0.05
+_FINISH_S = 30.0
+
+
+class Wish(NamedTuple):
+    """What was asked for on the command line."""
+
+    patterns: tuple[str, ...]
+    output: str
+    pids: tuple[int, ...]
+    everyone: bool
+    duration_s: float | None
+    max_size: int | None
+    keep: int | None
+    providers: tuple[str, ...]
+    quiet: bool
+    argv: tuple[str, ...]
+
+
+class Recording:
+    """Records once. Raises `Unusable` or `NoTracer` before anything was started; later troubles are told on stderr."""
+
+    def __init__(self, wish: Wish, path: str | None) -> None:
+        self._wish = wish
+        self._path = path
+        self._raw = RawFile(wish.output)
+        self._writer = StreamWriter(self._raw, lambda: RawFile(wish.output), self._complete)
+        self._line = LiveLine(enabled=not wish.quiet)
+        self._stopped = False
+        self._failed = False
+        self._rotating = False
+        self._segments = 0
+        self._rate = (time.monotonic(), 0, 0.0)
+        self._program: Program | None = None
+
+    def run(self) -> int:
+        """Record until the program ends, the time or size is up, or a signal comes; return the exit code."""
+        try:
+            if self._raw.left_behind:
+                warn(f"a killed recorder's file was kept: userevents recover '{self._raw.left_behind}'")
+            tracing = Tracing(log=self._log)
+        except BaseException:
+            self._raw.discard()
+            raise
+        try:
+            return self._run(tracing)
+        finally:
+            self._line.clear()
+            tracing.close()
+
+    def _run(self, tracing: Tracing) -> int:
+        wish = self._wish
+        run = uuid.uuid4().hex[:16]
+        instance = TracerControl(tracing.access).create_instance(f"record-{os.getpid()}-{run[:6]}")
+        try:
+            instance.set_selection(self._selection(run))
+            stream = instance.stream()
+            instance.set_patterns(list(wish.patterns))
+            if wish.pids:
+                self._check_pids(TracerControl(tracing.access))
+            started = time.monotonic()
+            self._start(run)
+            self._follow(instance, stream)
+            self._finish(instance, stream)
+            self._tell_end(time.monotonic() - started)
+        except Unusable:
+            self._raw.discard()
+            raise
+        finally:
+            try:
+                instance.remove()
+            except NoTracer:
+                pass  # it went with its tracer
+        code = self._program.wait() if self._program else 0
+        self._serve_others(tracing)
+        return code if code or not self._failed or self._program else 1
+
+    def _selection(self, run: str) -> list[str]:
+        wish = self._wish
+        chosen = [f"pid {pid}" for pid in wish.pids]
+        if self._path is not None and not wish.everyone:
+            chosen += [f"run {run}", f"tree {os.getpid()}"]
+        return chosen or ["all"]
+
+    def _check_pids(self, tracer: TracerControl) -> None:
+        """Say which of the asked-for processes has no session, and give up if none has."""
+        programs = tracer.info().get("programs", [])
+        known = {program["pid"] for program in programs} if isinstance(programs, list) else set()
+        missing = [pid for pid in self._wish.pids if pid not in known]
+        for pid in missing:
+            if not os.path.exists(f"/proc/{pid}"):
+                warn(f"there is no process {pid}")
+            else:
+                warn(
+                    f"process {pid} is not instrumented: it has no session of ours. Start it by 'userevents record "
+                    f"-- PROGRAM', or declare events in it (from userevents import event)"
+                )
+        if len(missing) == len(self._wish.pids) and self._path is None:
+            raise Unusable("nothing to record: none of the processes asked for is instrumented")
+
+    def _start(self, run: str) -> None:
+        if self._path is None:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, self._stop)
+            if not self._wish.quiet:
+                say("recording; Ctrl-C ends it")
+            return
+        env = child_environment(os.environ, self._wish.providers, run)
+        self._program = Program(self._path, self._wish.argv, env)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopped = True
+
+    def _follow(self, instance: InstanceControl, stream: Handle) -> None:
+        """Write what comes until it is time to end."""
+        wish = self._wish
+        deadline = None if wish.duration_s is None else time.monotonic() + wish.duration_s
+        while not self._stopped:
+            ended = self._program is not None and self._program.poll() is not None
+            try:
+                data = stream.read(_READ_SIZE, timeout=0 if ended else _TURN_S)
+            except NoTracer:
+                data = b""
+            if data == b"":
+                self._line.clear()
+                warn("the tracer has ended, and this recording with it; what it had handed on is kept")
+                break
+            if data is not None and not self._write(data):
+                break
+            self._look_around()
+            if ended or (deadline is not None and time.monotonic() >= deadline):
+                break
+            if wish.max_size and self._raw_size() >= wish.max_size and not self._rotating:
+                if wish.keep is None:
+                    warn(f"{human_size(wish.max_size)} are recorded (--max-size): recording ends here")
+                    break
+                self._rotating = True
+                instance.rotate()
+
+    def _raw_size(self) -> int:
+        file = self._writer.file
+        return file.size if file is not None else 0
+
+    def _write(self, data: bytes) -> bool:
+        """Keep what came; on a full disk say so and return False."""
+        try:
+            self._writer.write(data)
+        except OSError as error:
+            self._line.clear()
+            warn(f"{error.strerror}: recording ends here; what was recorded is kept")
+            self._failed = True
+            return False
+        return True
+
+    def _look_around(self) -> None:
+        if self._program is not None and self._wish.providers:
+            for sentence in self._program.new_unreachable():
+                self._line.clear()
+                warn(sentence)
+                self._writer.add_note(sentence)
+        if self._line.is_due:
+            self._line.show(self._status())
+
+    def _status(self) -> str:
+        totals = self._writer.totals
+        then, committed, rate = self._rate
+        now = time.monotonic()
+        if now - then >= 1.0:
+            rate = (totals.committed - committed) / (now - then)
+            self._rate = (now, totals.committed, rate)
+        lost = f"{totals.lost:,} LOST" if totals.lost else "0 lost"
+        programs = count(totals.programs, "program")
+        return f"{rate:>10,.0f} events/s  {totals.committed:,} in all  {programs}  {human_size(totals.size)}  {lost}"
+
+    def _finish(self, instance: InstanceControl, stream: Handle) -> None:
+        """Have the tracer end the recording and take what is left of it."""
+        if self._failed:
+            stream.close()
+        else:
+            try:
+                instance.finish()
+                deadline = time.monotonic() + _FINISH_S
+                while time.monotonic() < deadline:
+                    data = stream.read(_READ_SIZE, timeout=1.0)
+                    if data == b"" or (data and not self._write(data)):
+                        break
+                stream.close()
+            except (NoTracer, OSError) as error:
+                warn(f"the tracer went away ({error}); what it had handed on is kept")
+        if self._writer.file is not None:
+            self._complete(self._writer.file)
+
+    def _complete(self, raw: RawFile) -> None:
+        """Turn a complete raw file into the trace that was asked for."""
+        self._line.clear()
+        self._rotating = False
+        if self._segments:
+            shift_files(self._wish.output, self._wish.keep or 1)
+        self._segments += 1
+        finish(raw, quiet=self._wish.quiet)
+
+    def _tell_end(self, seconds: float) -> None:
+        for (_, name), reason in self._writer.refusals.items():
+            warn(f"event '{name}' was refused: {reason}")
+        for note in self._writer.notes:
+            warn(note)
+        if not self._wish.quiet:
+            _tell_totals(self._writer.totals, seconds, self._wish.output)
+
+    def _log(self, level: str, message: str) -> None:
+        if level in ("warning", "error", "alert"):
+            self._line.clear()
+            warn(message)
+
+    def _serve_others(self, tracing: Tracing) -> None:
+        """Stay while another recorder uses our tracer: it would be left without one."""
+        told = self._stopped = False
+        while (others := tracing.clients()) and not self._stopped:
+            if not told:
+                told = True
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, self._stop)
+                say(f"staying for {count(others, 'other recorder')} that use this tracer (Ctrl-C ends them, too)")
+            time.sleep(_TURN_S)
+
+
+def _tell_totals(totals: Totals, seconds: float, output: str) -> None:
+    what = f"{count(totals.committed, 'event')} of {count(totals.programs, 'program')} in {seconds:.1f} s: {output}"
+    if totals.lost:
+        warn(f"{what}; {count(totals.lost, 'event')} LOST (userevents report --summary {output} says why)")
+    else:
+        say(f"{what}; nothing lost")

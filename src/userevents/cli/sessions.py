@@ -1,0 +1,98 @@
+"""What live programs declare, read straight from their session files: no tracer is needed to look."""
+
+import errno
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..errors import Malformed, Unusable
+from ..session import directory, layout, locks
+from ..session.consumer import SessionFile
+
+
+class Declared(NamedTuple):
+    """One event as one live program declares it."""
+
+    event: str
+    state: str
+    """``on``, ``off`` or ``refused``."""
+    error: str
+    """The errno's name if a tracer refused the declaration, else empty."""
+    pid: int
+    program: str
+    fields: str
+    attempts: int
+    dropped: int
+
+
+def live_sessions() -> Iterator[SessionFile | str]:
+    """Yield the session of each live program of this user, or a sentence about a file that is none."""
+    for place in directory.tracer_candidates():
+        try:
+            directory.check(place)
+        except Unusable as error:
+            if os.path.lexists(place):
+                yield str(error)
+            continue
+        for name in sorted(os.listdir(place)):
+            if not name.endswith(layout.SESSION_SUFFIX) or name.startswith("."):
+                continue
+            try:
+                session = SessionFile(place, name)
+            except FileNotFoundError:
+                continue
+            except (Malformed, OSError) as error:
+                yield str(error)
+                continue
+            if locks.lives(session.header, session.fd):
+                yield session
+            session.close()
+
+
+def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declared], list[str]]:
+    """Return what live programs declare, by event and pid, and sentences about what could not be read."""
+    found: list[Declared] = []
+    problems: list[str] = []
+    for session in live_sessions():
+        if isinstance(session, str):
+            problems.append(session)
+        elif not pids or session.header.pid in pids:
+            try:
+                found += _events(session)
+            except (Malformed, OSError) as error:
+                problems.append(str(error))
+    wanted = _glob(pattern)
+    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted)), problems
+
+
+def declared_names() -> list[str]:
+    """Return the names of all events that live programs declare: for shell completion."""
+    return sorted({item.event for item in declared_events(None, ())[0]})
+
+
+def _glob(pattern: str | None) -> str:
+    return pattern.rpartition(":")[2] if pattern else "*"
+
+
+def _events(session: SessionFile) -> Iterator[Declared]:
+    declared = list(session.new_declarations(0))
+    count = len(declared)
+    columns = zip(declared, session.words(count), session.answers(count), session.counters(count), strict=True)
+    program = " ".join(session.cmdline) or session.comm
+    for item, word, (_, refused), counters in columns:
+        name, _, fields = item.text.decode("utf-8", "backslashreplace").partition(" ")
+        yield Declared(
+            event=name,
+            state="refused" if refused else "on" if word & layout.WORD_ENABLED else "off",
+            error=errno.errorcode.get(refused, str(refused)) if refused else "",
+            pid=session.header.pid,
+            program=_printable(program),
+            fields=_printable(fields.strip()),
+            attempts=counters[layout.ATTEMPTS],
+            dropped=sum(counters[layout.RING_FULL : layout.TRACER_GONE + 1]),
+        )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,77 @@
+"""Reaching a tracer: the one that runs already, through its socket, or one in this process."""
+
+import os
+from collections.abc import Callable
+
+from ..control import Access, SocketAccess
+from ..doors.socket import SocketDoor
+from ..errors import NoTracer
+from ..host import LocalAccess, Tracer
+from ..session import directory, layout
+from ..tracefs import Tree
+
+
+class Tracing:
+    """A tracer to work with. `is_own` says that it lives in this process and ends with it.
+
+    Raises `NoTracer` if another tracer holds the lock but does not answer, `Unusable` if no runtime
+    directory serves.
+    """
+
+    def __init__(self, *, log: Callable[[str, str], None] | None = None) -> None:
+        self._doors: list[SocketDoor] = []
+        tracer = Tracer(log=log)
+        try:
+            tracer.start()
+        except NoTracer as busy:
+            self.tracer: Tracer | None = None
+            self.access: Access = join(busy)
+            return
+        self.tracer = tracer
+        tree = Tree(tracer)
+        self.access = LocalAccess(tracer, tree)
+        tracer.loop.call(lambda: self._open_doors(tracer, tree))
+
+    def _open_doors(self, tracer: Tracer, tree: Tree) -> None:
+        for listener in tracer.listeners():
+            door = SocketDoor(tree, listener, tracer.loop)
+            self._doors.append(door)
+            tracer.pokes.append(door.poke)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the tracer lives in this process."""
+        return self.tracer is not None
+
+    def clients(self) -> int:
+        """Return how many other processes use our tracer now."""
+        tracer = self.tracer
+        if tracer is None:
+            return 0
+        return tracer.loop.call(lambda: sum(door.clients for door in self._doors))
+
+    def close(self) -> None:
+        """Leave the tracer; our own one ends."""
+        self.access.close()
+        if self.tracer is not None:
+            self.tracer.loop.call(self._close_doors)
+            self.tracer.stop()
+
+    def _close_doors(self) -> None:
+        for door in self._doors:
+            door.close()
+
+
+def join(reason: Exception | None = None) -> SocketAccess:
+    """Connect to the tracer that runs for this user.
+
+    Raises `NoTracer` when none answers.
+    """
+    tried = []
+    for place in directory.tracer_candidates():
+        path = os.path.join(place, layout.SOCKET_NAME)
+        try:
+            return SocketAccess(path)
+        except NoTracer as error:
+            tried.append(str(error))
+    raise NoTracer(f"{reason}, but it does not answer: {'; '.join(tried)}" if reason else "; ".join(tried))

@@ -1,0 +1,1 @@
+"""Real command lines, real programs, real kills."""
