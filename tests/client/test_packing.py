@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from userevents.client.packing import CutBody, Parameter, TooLarge, make_packer, pack_patiently, parameters_of
+from userevents.client.packing import Parameter, TooLarge, make_packer, pack_patiently, parameters_of
 from userevents.fields import decode, parse_fields, validate
+from userevents.session.body import CutBody
 
 SCALARS = {
     **{f"u{bits}": (0, bits) for bits in (8, 16, 32, 64)},

@@ -117,6 +117,20 @@ def test_facts_that_make_no_sense_are_noted_and_the_rest_is_read(frame: bytes, n
     assert len(recording.page_ts) == 1
 
 
+def test_refused_events_share_id_0_and_mean_nothing_by_it() -> None:
+    """A tracer that refuses events still tells of them; none of their records can exist."""
+    maker = Maker()
+    one = maker.session(1)
+    for name in ("first", "second"):
+        facts = {"id": 0, "name": name, "system": "user_events", "fields": "u32 a", "enabled": False, "error": "EPERM"}
+        maker.frames.append(wire.pack_event(1, facts))
+    one.add_values(1000, 20, 1)
+    one.close()
+    recording = maker.recording()
+    assert recording.notes == []
+    assert list(recording.streams[1].events) == [20]
+
+
 def test_a_recording_without_its_end_mark_says_so() -> None:
     """Its recorder was killed, or still runs."""
     maker = Maker()

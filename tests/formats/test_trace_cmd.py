@@ -169,12 +169,18 @@ def test_names_that_no_tool_can_read_become_words_for_trace_cmd(tmp_path: Path, 
     maker = Maker()
     one = maker.session(7, "prog", {20: 'caf\xc3\xa9 u32 a"b; u32 \xc3\xa9; u32 n; u32 n; u32 __attribute__'})
     one.add_values(10**9, 20, 1, 2, 3, 4, 5)
+    for event_id, name in ((21, "caf..2"), (22, "caf--"), (23, "caf__")):
+        one.declare(event_id, f"{name} u32 a")
+        one.add_values(10**9, event_id, event_id)
     one.close()
     path = tmp_path / "t.dat"
     maker.trace(path)
-    assert report(trace_cmd, path)[0].split()[3:] == ["caf__:", "a_b=1", "__=2", "n=3", "n=4", "__attribute__=5"]
+    lines = [line.split()[3:] for line in report(trace_cmd, path)]
+    assert [line[0] for line in lines] == ["caf__:", "caf__2:", "caf___2:", "caf___3:"]
+    assert lines[0] == ["caf__:", "a_b=1", "__=2", "n=3", "n=4", "__attribute__=5"]
     with open_trace(str(path)) as trace:
-        (record,) = trace.records()
+        record, *others = trace.records()
+    assert [other.event.name for other in others] == ["caf..2", "caf--", "caf__"]
     assert record.event.name == "café"
     assert record.values == {'a"b': 1, "é": 2, "n": 3, "n_2": 4, "__attribute__": 5}
 
@@ -222,6 +228,41 @@ def test_what_trace_cmd_converts_reads_the_same(tmp_path: Path, trace_cmd: str, 
         found = [(one.ts_ns, one.cpu, one.tid, one.comm, one.event.name, one.values) for one in converted.records()]
     assert found == wanted
     assert len(found) == 1800
+
+
+def test_losses_are_told_by_the_statistics_that_stock_tools_keep(tmp_path: Path, trace_cmd: str) -> None:
+    """`trace-cmd report --stat` shows them at CPU 0, and a converted file, which has no ledger, still tells of them."""
+    maker = Maker(cpus=2)
+    one = maker.session(100)
+    one.add_values(10**9, 20, 1, cpu=1)
+    one.close(drops={20: {"ring_full": 5}}, committed=8, overwritten=3, missed=4)
+    ours, theirs = tmp_path / "ours.dat", tmp_path / "theirs.dat"
+    maker.trace(ours)
+    shown = subprocess.run(
+        [trace_cmd, "report", "--stat", str(ours)], capture_output=True, text=True, check=True
+    ).stdout
+    assert "overrun: 7\n" in shown.split("CPU: 1\n")[0]
+    assert "dropped events: 5\n" in shown.split("CPU: 1\n")[0]
+    subprocess.run(
+        [trace_cmd, "convert", "-i", ours, "-o", theirs, "--file-version", "6"], capture_output=True, check=True
+    )
+    with open_trace(str(theirs)) as trace:
+        assert trace.losses() == ["CPU: 0: overrun: 7", "CPU: 0: dropped events: 5"]
+
+
+def test_our_own_section_is_passed_over_without_a_word(tmp_path: Path, trace_cmd: str) -> None:
+    """Stock tools report and convert a file with a ledger as if there were none."""
+    maker = Maker(cpus=2)
+    one = maker.session(100)
+    one.add_values(10**9, 20, 1)
+    one.close()
+    ours = tmp_path / "ours.dat"
+    maker.trace(ours)
+    assert b'"ledger":' in ours.read_bytes()
+    for command in (["report", str(ours)], ["convert", "-i", str(ours), "-o", "x.dat"]):
+        done = subprocess.run([trace_cmd, *command], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0
+        assert not any(word in done.stdout + done.stderr for word in ("nknown", "rror", "arning"))
 
 
 def test_a_compressed_trace_says_how_to_make_it_plain(tmp_path: Path, trace_cmd: str) -> None:

@@ -58,6 +58,7 @@ def test_what_the_client_does_itself_is_not_recorded(program: Program) -> None:
 def test_what_a_second_client_does_with_its_files_is_not_recorded(program: Program) -> None:
     """A program that declares events of its own has one; what the rest of that package does is the program's doing."""
     work = "import os; open('{0}', 'w').close(); os.rename('{0}', '{0}2'); os.remove('{0}2')"
+    program.write("userevents/__init__.py", "")
     for room in ("session", "client", "other"):
         program.write(f"userevents/{room}/part.py", work.format(room))
     program.run("-B", "-c", "import userevents.session.part, userevents.client.part, userevents.other.part")

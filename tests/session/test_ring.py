@@ -123,6 +123,17 @@ def test_room_is_given_back_only_when_the_reader_has_kept_the_pages(pair: Pair) 
     again.close()
 
 
+def test_the_largest_body_fits_an_empty_page_and_one_byte_more_fits_none(pair: Pair) -> None:
+    """A page holds a body of 4072 bytes; a larger one is counted as too large and harms nothing."""
+    ring = pair.ring(1)
+    for number in range(3):
+        pair.writer.commit(0, body(number, 4072))
+    pair.writer.commit(0, body(3, 4076))
+    pair.writer.commit(0, body(4))
+    assert numbers(ring) == [0, 1, 2, 4]
+    assert counts(pair)["too_large"] == 1
+
+
 def test_without_a_ring_the_attempt_is_counted_as_tracer_gone(pair: Pair) -> None:
     """An enabled event with nowhere to go is counted, never silently lost."""
     pair.writer.commit(0, body(1))
@@ -150,9 +161,9 @@ def test_a_signal_handler_that_emits_inside_a_write_is_counted_as_re_entry(pair:
     inside = body(5)
     inner = Ring.put
 
-    def put(self: Ring, body: bytes, counters: "memoryview[int]", slot: int) -> None:
+    def put(self: Ring, body: bytes, counters: "memoryview[int]", slot: int) -> bool:
         writer.commit(0, inside)
-        inner(self, body, counters, slot)
+        return inner(self, body, counters, slot)
 
     Ring.put = put  # type: ignore[method-assign]
     try:
@@ -170,7 +181,7 @@ def test_an_interrupt_inside_a_write_leaves_ring_and_lock_whole(pair: Pair) -> N
     pair.writer.commit(0, body(0))
     inner = Ring.put
 
-    def put(self: Ring, body: bytes, counters: "memoryview[int]", slot: int) -> None:
+    def put(self: Ring, body: bytes, counters: "memoryview[int]", slot: int) -> bool:
         raise KeyboardInterrupt
 
     Ring.put = put  # type: ignore[method-assign]

@@ -233,7 +233,9 @@ def test_a_daemonizer_that_closes_every_descriptor_goes_on_being_recorded(userev
 def test_a_program_that_execs_another_is_two_programs(userevents: Userevents) -> None:
     """After exec the pid lives on, the session does not; both images' events are there."""
     then = userevents.code("emit(50, 60)")
-    program = userevents.code(f"import os, sys\nemit(0, 10)\nos.execv(sys.executable, [sys.executable, '-c', {then!r}])")
+    program = userevents.code(
+        f"import os, sys\nemit(0, 10)\nos.execv(sys.executable, [sys.executable, '-c', {then!r}])"
+    )
     userevents("record", *NONE, "--", sys.executable, "-c", program)
     found, ledger = read(userevents.directory / "trace.dat")
     assert list(found.values()) == [expected(0, 10) + expected(50, 60)]

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from ..formats.summary import ledger_lines, ledger_verdict
 from ..formats.text import escape, show_time, show_values
+from .console import count
 
 if TYPE_CHECKING:
     from ..formats import Ledger, Trace
@@ -40,7 +41,10 @@ def show_summary(trace: "Trace", summary: "Summary") -> None:
     processes = len({(row.process, row.pid) for row in summary.rows.values()})
     console = _console()
     console.print(
-        Text(f"{summary.records:,} events of {processes:,} processes in {span} s ({trace.kind}, clock {trace.clock})")
+        Text(
+            f"{count(summary.records, 'event')} of {processes:,} process{'' if processes == 1 else 'es'} "
+            f"in {span} s ({trace.kind}, clock {trace.clock})"
+        )
     )
     table = _table("PROCESS", "PID", "EVENT", "COUNT", "RATE/S", "FIRST", "LAST", numbers=("PID", "COUNT", "RATE/S"))
     last = None

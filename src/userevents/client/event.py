@@ -14,10 +14,10 @@ from ..abi.user_events import MAX_NAME_ARGS_SIZE, USER_EVENT_REG_MULTI_FORMAT, U
 from ..errors import Refused
 from ..fields import Field, parse_declaration
 from ..session import layout
-from ..session.layout import COUNTER_NAMES, COUNTERS_PER_EVENT, WORD_PENDING
+from ..session.layout import COUNTER_NAMES, COUNTERS_PER_EVENT, WORD_ID_SHIFT, WORD_PENDING
 from ..session.producer import Declared
 from ..session.writer import Writer
-from .packing import NO_DEFAULT, CutBody, Parameter, TooLarge, make_packer, parameters_of
+from .packing import NO_DEFAULT, Parameter, TooLarge, make_packer, parameters_of
 from .runtime import OFF, runtime
 from .types import field_text
 
@@ -33,7 +33,7 @@ class Event(Generic[P]):
     Made by `event` or `register`. Calls return None and, unless USEREVENTS_DEBUG=1, never raise.
     """
 
-    __slots__ = ("__dict__", "_index", "_pack", "_warned", "_words", "_writer", "declared", "fields", "name")
+    __slots__ = ("__dict__", "_commit", "_index", "_pack", "_warned", "_words", "_writer", "declared", "fields", "name")
 
     def __init__(self, text: str, flags: int, parameters: list[Parameter] | None, doc: str | None) -> None:
         raw = text.encode("utf-8")
@@ -50,22 +50,37 @@ class Event(Generic[P]):
         self._writer: Writer | None = None
         self._words = OFF
         self._index = 0
+        self._commit: Callable[[int, bytes], None] = _commit_nowhere
         self._warned = False
         runtime.declare(self)
 
     def bind(self, writer: Writer | None, words: "memoryview[int]", index: int) -> None:
         """Use this writer and enable word from now on (the runtime calls it, at declaration and after fork)."""
         self._writer, self._words, self._index = writer, words, index
+        self._commit = writer.commit if writer is not None else _commit_nowhere
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Emit one event if anybody listens."""
-        if self._words[self._index] or _DEBUG:
-            self._emit(args, kwargs)
+        word = self._words[self._index]
+        if word:
+            if word & WORD_PENDING:
+                word = self._await_answer()
+                if not word:
+                    return
+            try:
+                pack = self._pack
+                body = pack(word >> WORD_ID_SHIFT, *args, **kwargs) if kwargs else pack(word >> WORD_ID_SHIFT, *args)
+            except TooLarge:
+                self._drop(layout.TOO_LARGE)
+            except TypeError as error:
+                self._drop(layout.INVALID)
+                self._complain(error)
+            else:
+                self._commit(self._index, body)
+        elif _DEBUG:
+            self._check(args, kwargs)
 
-    def write(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Emit one event if anybody listens: the same as calling the event."""
-        if self._words[self._index] or _DEBUG:
-            self._emit(args, kwargs)
+    write = __call__
 
     def __bool__(self) -> bool:
         """Whether anybody listens. Guard costly arguments with it: ``if request: request(1, measure())``."""
@@ -90,27 +105,27 @@ class Event(Generic[P]):
     def __repr__(self) -> str:
         return f"<event {self.declared.text.decode('utf-8', 'replace')!r}>"
 
-    def _emit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        writer = self._writer
-        word = self._words[self._index]
-        if word & WORD_PENDING and writer is not None:
-            word = writer.await_answer(self._index)
-            if not word and self._words[self._index]:
-                writer.drop(self._index, layout.TRACER_GONE)
-                return
+    def _await_answer(self) -> int:
+        """Wait for the tracer's answer; return the word to write with, 0 if there is none (which is counted)."""
+        if self._writer is None:
+            return 0
+        word = self._writer.await_answer(self._index)
+        if not word and self._words[self._index]:
+            self._drop(layout.TRACER_GONE)
+        return word
+
+    def _drop(self, reason: int) -> None:
+        if self._writer is not None:
+            self._writer.drop(self._index, reason)
+
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """In debug mode, find wrong arguments also while nobody listens."""
         try:
-            body = self._pack(word >> layout.WORD_ID_SHIFT, *args, **kwargs)
+            self._pack(0, *args, **kwargs)
         except TooLarge:
-            if word and writer is not None:
-                writer.drop(self._index, layout.TOO_LARGE)
-            return
+            pass
         except TypeError as error:
-            if word and writer is not None:
-                writer.drop(self._index, layout.INVALID)
             self._complain(error)
-            return
-        if word and writer is not None:
-            writer.commit(self._index, body, body.cuts if type(body) is CutBody else 0)
 
     def _complain(self, error: TypeError) -> None:
         if _DEBUG:
@@ -121,6 +136,10 @@ class Event(Generic[P]):
                 warnings.warn(f"{error} (counted as invalid; said once)", RuntimeWarning, stacklevel=4)
             except Warning:  # warnings were turned into errors: attaching a tracer must not change a program
                 pass
+
+
+def _commit_nowhere(index: int, body: bytes) -> None:
+    """The commit of an event that is declared nowhere."""
 
 
 def _flags(persist: bool, multi_format: bool) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..abi.ring_buffer import MAX_BODY_SIZE, RECORD_HEADER, RECORD_HEADER_SIZE
 from ..fields import Field
+from ..session.body import CutBody
 
 _MIN_BODY = 12
 _PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
@@ -33,12 +34,6 @@ class Parameter(NamedTuple):
 
 
 NO_DEFAULT = object()
-
-
-class CutBody(bytes):
-    """A record body of which `cuts` values were shortened to fit."""
-
-    cuts: int
 
 
 class TooLarge(Exception):

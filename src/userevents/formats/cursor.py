@@ -1,5 +1,6 @@
 """Bounds-checked reading of little-endian files: every overrun is `Malformed`, naming the file and the byte."""
 
+import os
 from collections.abc import Callable
 from struct import Struct
 from typing import Final
@@ -14,10 +15,26 @@ MAX_BLOB: Final = 1 << 26
 MAX_NAME: Final = 4096
 
 
+ReadAt = Callable[[int, int], bytes]
+"""Gives up to so many bytes at an offset of a file; fewer only at its end."""
+
+
+def reader_of(fd: int, name: str) -> ReadAt:
+    """Return what reads an open file; an error of it names the file."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        try:
+            return os.pread(fd, size, offset)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None
+
+    return read_at
+
+
 class Cursor:
     """A place in a file that moves on as it is read, never past `end`."""
 
-    def __init__(self, read_at: Callable[[int, int], bytes], at: int, end: int, name: str) -> None:
+    def __init__(self, read_at: ReadAt, at: int, end: int, name: str) -> None:
         self._read_at = read_at
         self.at = at
         self.end = end

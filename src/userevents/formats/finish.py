@@ -88,9 +88,9 @@ def _statistics(cpu: int, span: _Span, ledger: Ledger) -> str:
     """Return one CPU's counts in the kernel's words. Rings belong to programs, so all losses stand with CPU 0."""
     overrun = ledger.total("overwritten") + ledger.total("missed") if cpu == 0 else 0
     dropped = sum(ledger.dropped.values()) if cpu == 0 else 0
-    times = f"oldest event ts: {show_time(span.first_ns)}\nnow ts: {show_time(span.last_ns)}"
+    times = f"oldest event ts: {show_time(span.first_ns)}\nnow ts: {show_time(span.last_ns)}\n" if span.records else ""
     return (
-        f"CPU: {cpu}\nentries: 0\noverrun: {overrun}\ncommit overrun: 0\nbytes: 0\n{times}\n"
+        f"CPU: {cpu}\nentries: 0\noverrun: {overrun}\ncommit overrun: 0\nbytes: 0\n{times}"
         f"dropped events: {dropped}\nread events: {span.records}\n"
     )
 

@@ -11,6 +11,7 @@ from ..abi.user_events import MAX_EVENT_ID
 from ..buffer.page import Walk, body_start, walk
 from . import facts
 from .ledger import ProcessLedger, event_ledger
+from .model import readable
 from .recording import Declared, Recording, Stream
 
 MAX_TIDS = 1 << 20
@@ -150,7 +151,7 @@ class Pages:
             key = event_id.to_bytes(4, "little")[:2]
             new_id = int.from_bytes(renamed.get(key, key), "little")
             known = stream.events.get(event_id)
-            name = known.name if known else f"id {event_id}" if event_id else "not answered"
+            name = readable(known.name) if known else f"id {event_id}" if event_id else "not answered"
             number = delivered[new_id] if event_id in stream.enabled else 0
             events.append(event_ledger(name, facts.mapping(counted, str(event_id)), number))
         return ProcessLedger(

@@ -7,7 +7,6 @@ and noted.
 
 import os
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from ..buffer.stream import Frame, FrameReader, Part
 from ..errors import Malformed, Refused
 from ..fields import Field, parse_fields
 from . import facts
+from .cursor import ReadAt, reader_of
 from .model import Process
 
 MAX_STREAMS = 1 << 17
@@ -65,7 +65,7 @@ class Recording:
     `page_ts`, `page_cpu`, `page_stream` and `page_gap` (1: pages before it are missing) are columns over them.
     """
 
-    def __init__(self, read_at: Callable[[int, int], bytes], size: int, name: str) -> None:
+    def __init__(self, read_at: ReadAt, size: int, name: str) -> None:
         self.name = name
         self.size = size
         self.header: dict[str, object] = {}
@@ -95,7 +95,7 @@ class Recording:
     @classmethod
     def of_fd(cls, fd: int, name: str) -> "Recording":
         """Index the recording in an open file, which must stay open as long as pages are read."""
-        return cls(lambda offset, size: os.pread(fd, size, offset), os.fstat(fd).st_size, name)
+        return cls(reader_of(fd, name), os.fstat(fd).st_size, name)
 
     def _index(self, reader: FrameReader) -> None:
         for frame in reader:

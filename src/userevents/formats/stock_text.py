@@ -4,7 +4,7 @@ docs/formats/tracedat.md lists what differs from the kernel's `format` file, and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 
 from ..fields import Field, format_text
 from ..fields.types import NUMBER, SCALARS, filter_class
@@ -14,7 +14,7 @@ _TAKEN = ("common_type", "common_flags", "common_preempt_count", "common_pid", "
 _NUMBERS = {1: ("%hhd", "%u"), 2: ("%hd", "%u"), 4: ("%d", "%u"), 8: ("%lld", "%llu")}
 
 
-def stock_name(name: str, taken: Iterable[str] = ()) -> str:
+def stock_name(name: str, taken: Container[str] = ()) -> str:
     """Return `name` as one word of letters, digits and underscores that is not `taken`: ``ev.0`` gives ``ev_0``.
 
     >>> stock_name("ev.0"), stock_name("a-b", ["a_b"]), stock_name("")

@@ -15,6 +15,7 @@ from ..buffer import stream as wire
 from ..buffer.page import record_end
 from ..errors import Malformed
 from . import tracedat as layout
+from .cursor import reader_of
 from .decoder import Decoder
 from .interleave import Slice, interleave
 from .ledger import Ledger
@@ -148,7 +149,7 @@ def _source(fd: int, path: str) -> Source:
     if start.startswith(wire.MAGIC):
         return RecordingSource(Recording.of_fd(fd, path))
     if start == layout.MAGIC:
-        return TraceDatSource(TraceDat(lambda offset, size: os.pread(fd, size, offset), os.fstat(fd).st_size, path))
+        return TraceDatSource(TraceDat(reader_of(fd, path), os.fstat(fd).st_size, path))
     raise Malformed(
         path,
         f"begins with {start!r}: it is neither a trace.dat nor a raw recording"

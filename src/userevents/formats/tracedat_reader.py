@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import Malformed
 from . import facts
 from . import tracedat as layout
-from .cursor import MAX_BLOB, MAX_NAME, Cursor
+from .cursor import MAX_BLOB, MAX_NAME, Cursor, ReadAt
 
 MAX_CPUS = 65536
 MAX_FORMATS = 65536
@@ -44,7 +44,7 @@ class Format(NamedTuple):
 class TraceDat:
     """An opened trace.dat. Raises `Malformed` for what is none, or cannot be read, with the way out if there is one."""
 
-    def __init__(self, read_at: Callable[[int, int], bytes], size: int, name: str) -> None:
+    def __init__(self, read_at: ReadAt, size: int, name: str) -> None:
         self.name = name
         self.size = size
         self._read_at = read_at

@@ -7,20 +7,12 @@ is known only afterwards (command names, counts, our section) is given at the en
 import json
 from collections.abc import Mapping, Sequence
 from struct import pack
-from typing import NamedTuple
 
 from ..abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT, PAGE_SIZE
 from . import tracedat as layout
 from .output import OutputFile
 from .recording import Declared
 from .stock_text import stock_format, stock_name
-
-
-class CpuPages(NamedTuple):
-    """Where one CPU's pages lie in the file."""
-
-    offset: int
-    size: int
 
 
 def _sized(text: str) -> bytes:
@@ -34,18 +26,16 @@ def _headers() -> bytes:
 
 def _event_formats(events: Sequence[Declared]) -> bytes:
     """Return the event formats by system, each name a word of its own that stock tools can read."""
-    systems: dict[str, list[str]] = {}
-    names: set[tuple[str, str]] = set()
+    systems: dict[str, dict[str, str]] = {}
     for event in events:
-        system = event.system.replace("\0", "") or "user_events"
-        name = stock_name(event.name, (taken for other, taken in names if other == system))
-        names.add((system, name))
-        systems.setdefault(system, []).append(stock_format(name, event.id, event.fields))
-    body = pack("<I", len(systems))
+        formats = systems.setdefault(event.system.replace("\0", "") or "user_events", {})
+        name = stock_name(event.name, formats)
+        formats[name] = stock_format(name, event.id, event.fields)
+    pieces = [pack("<I", len(systems))]
     for system, formats in systems.items():
-        body += system.encode("latin-1", "replace") + b"\0" + pack("<I", len(formats))
-        body += b"".join(map(_sized, formats))
-    return body
+        pieces.append(system.encode("latin-1", "replace") + b"\0" + pack("<I", len(formats)))
+        pieces += map(_sized, formats.values())
+    return b"".join(pieces)
 
 
 class TraceDatWriter:
@@ -53,8 +43,8 @@ class TraceDatWriter:
 
     def __init__(self, output: OutputFile, events: Sequence[Declared], cpus: int) -> None:
         self._output = output
-        self._cpus: list[CpuPages] = []
-        self._expected_cpus = cpus
+        self._cpus = cpus
+        self._cpu_offsets: list[int] = []
         self._options: list[tuple[int, bytes]] = []
         self._strings = b"\0"
         output.write(layout.MAGIC + b"7\0" + pack("<BBI", layout.LITTLE_ENDIAN, layout.LONG_SIZE, PAGE_SIZE))
@@ -86,7 +76,7 @@ class TraceDatWriter:
 
     def begin_cpu(self) -> None:
         """Begin the next CPU's pages; the first is CPU 0."""
-        self._cpus.append(CpuPages(self._output.tell(), 0))
+        self._cpu_offsets.append(self._output.tell())
 
     def write_page(self, page: bytes) -> None:
         """Append one whole page to the CPU that was begun last."""
@@ -113,7 +103,7 @@ class TraceDatWriter:
         self._section(layout.SECTION_USEREVENTS, "userevents", ours)
         self._options.append((layout.OPTION_BUFFER, self._buffer_option(end)))
         self._options.append((layout.OPTION_TRACECLOCK, b"[mono]\0"))
-        self._options.append((layout.OPTION_CPUCOUNT, pack("<I", self._expected_cpus)))
+        self._options.append((layout.OPTION_CPUCOUNT, pack("<I", self._cpus)))
         self._options += [(layout.OPTION_CPUSTAT, text.encode() + b"\0") for text in statistics]
         self._options.append((layout.OPTION_UNAME, uname.encode("utf-8", "replace") + b"\0"))
         self._options.append((layout.OPTION_VERSION, b"userevents\0"))
@@ -121,7 +111,7 @@ class TraceDatWriter:
         self._write_options()
 
     def _buffer_option(self, end: int) -> bytes:
-        offsets = [cpu.offset for cpu in self._cpus]
+        offsets = self._cpu_offsets
         sizes = [stop - start for start, stop in zip(offsets, [*offsets[1:], end], strict=True)]
         entries = (layout.CPU_PAGES.pack(cpu, offsets[cpu], size) for cpu, size in enumerate(sizes))
         place = pack("<Q", self._buffer_at) + b"\0mono\0"

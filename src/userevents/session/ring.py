@@ -8,7 +8,6 @@ private state that mirrors it stands no call, so that a signal handler cannot ru
 import os
 from _thread import allocate_lock
 from collections.abc import Callable
-from struct import Struct
 from time import monotonic_ns
 
 from ..abi.ring_buffer import (
@@ -27,8 +26,6 @@ from . import layout
 from .birth import make_file
 from .mapping import Mapping
 
-_U32 = Struct("<I").pack
-_TWO = Struct("<II").pack
 _ENTRY = layout.RING_TABLE_ENTRY.pack_into
 _HEAD = layout.RING_HEAD // 8
 _TAIL = layout.RING_TAIL // 8
@@ -139,7 +136,7 @@ class Ring:
         self._data = data
         view = memoryview(self._map)
         self._q = view.cast("Q")
-        self._w = view[: layout.RING_IDENTITY].cast("I")
+        self._w = view.cast("I")
         find_current_cpu()
         self._cpu = _current_cpu or _no_cpu
         self._head = self._q[_HEAD]
@@ -182,48 +179,50 @@ class Ring:
         """Close the current page and open the next. The caller has made sure that there is room."""
         self._enter(self._head + 1)
 
-    def fits(self, size: int) -> bool:
-        """Whether a body of `size` bytes, with its longest header, still fits the current page."""
-        return self._off + size + 16 <= PAGE_DATA_SIZE
-
-    def put(self, body: bytes, counters: "memoryview[int]", slot: int) -> None:
-        """Commit one record and count its attempt. `fits(len(body))` must hold.
+    def put(self, body: bytes, counters: "memoryview[int]", slot: int) -> bool:
+        """Commit one record and count its attempt; False, and nothing done, when the page has no room for it.
 
         `body` is the common header and payload, padded to 4 bytes, at least 12 (ringbuffer.md section 3).
         """
         size = len(body)
         off = self._off
+        if off + size > _ROOM and (off or size > MAX_BODY_SIZE):
+            return False
         now = monotonic_ns()
+        words = self._w
+        start = self._base + off
         if off == 0:
             self._q[self._commit - 1] = now
             delta = 0
-            extend = b""
         else:
             delta = now - self._last
             if delta > DELTA_MAX:
-                extend = _TWO(TYPE_LEN_TIME_EXTEND | (delta & DELTA_MAX) << TYPE_LEN_BITS, delta >> DELTA_BITS)
+                words[start >> 2] = TYPE_LEN_TIME_EXTEND | (delta & DELTA_MAX) << TYPE_LEN_BITS
+                words[(start >> 2) + 1] = delta >> DELTA_BITS
+                start += 8
+                off += 8
                 delta = 0
-            else:
-                extend = b""
         if size <= SHORT_BODY_MAX:
-            record = extend + _U32(size >> 2 | delta << TYPE_LEN_BITS) + body
+            words[start >> 2] = size >> 2 | delta << TYPE_LEN_BITS
+            self._map[start + 4 : start + 4 + size] = body
+            off += size + 4
         else:
-            record = extend + _TWO(delta << TYPE_LEN_BITS, size + 4) + body
-        start = self._base + off
-        self._map[start : start + len(record)] = record
+            words[start >> 2] = delta << TYPE_LEN_BITS
+            words[(start >> 2) + 1] = size + 4
+            self._map[start + 8 : start + 8 + size] = body
+            off += size + 8
         if _WEAKLY_ORDERED:
             _fence()
-        off += len(record)
         # From here to the end: no call, so nothing can come between.
         counters[slot] += 1
         self._q[self._commit] = off
         self._off = off
         self._last = now
         self._count += 1
+        return True
 
 
-assert MAX_BODY_SIZE + 8 == PAGE_DATA_SIZE
-
+_ROOM = PAGE_DATA_SIZE - 16  # offset and size of a body, which may take a time extend and a long header
 _WEAKLY_ORDERED = os.uname().machine not in ("x86_64", "i686", "i386")
 _fence_lock = allocate_lock()
 

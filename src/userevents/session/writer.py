@@ -9,6 +9,7 @@ from _thread import allocate_lock, get_ident
 
 from ..errors import Unusable
 from . import layout
+from .body import CutBody
 from .layout import COUNTERS_PER_EVENT, WORD_PENDING
 from .producer import Session
 from .ring import Ring, find_current_cpu, make
@@ -33,11 +34,10 @@ class Writer:
         self._checked_s = 0.0
         self._deadlines: dict[int, float] = {}
 
-    def commit(self, index: int, body: bytes, cut: int = 0) -> None:
+    def commit(self, index: int, body: bytes) -> None:
         """Write one record of event `index`, or count why not.
 
-        `body` is the common header and payload padded to 4 bytes (12 at least); `cut` how many of its
-        values were shortened to fit.
+        `body` is the common header and payload padded to 4 bytes (12 at least); a `CutBody` counts its cuts.
         """
         me = get_ident()
         if self._owner == me:
@@ -48,17 +48,16 @@ class Writer:
         with self._lock:
             self._owner = me
             try:
-                slot = index * COUNTERS_PER_EVENT
                 ring = self._ring
-                if ring is None or not ring.fits(len(body)):
-                    ring, reason = self._make_room(len(body))
-                    if ring is None:
+                slot = index * COUNTERS_PER_EVENT
+                if ring is None or not ring.put(body, self._counters, slot):
+                    reason = self._make_room()
+                    ring = self._ring
+                    if reason or ring is None or not ring.put(body, self._counters, slot):
                         self._counters[slot] += 1
-                        self._counters[slot + reason] += 1
-                        return
-                ring.put(body, self._counters, slot)
-                if cut:
-                    self._counters[slot + layout.CUT] += cut
+                        self._counters[slot + (reason or layout.TOO_LARGE)] += 1
+                if type(body) is CutBody:
+                    self._counters[slot + layout.CUT] += body.cuts
             finally:
                 self._owner = 0
 
@@ -80,29 +79,29 @@ class Writer:
         self._counters[slot] += 1
         self._counters[slot + layout.REENTRY] += 1
 
-    def _make_room(self, size: int) -> tuple[Ring | None, int]:
-        """Find room for a body of `size` bytes: (ring, 0), or (None, why not). Called with the lock held."""
+    def _make_room(self) -> int:
+        """Open a fresh page, in the ring the tracer asks for; return 0, or the reason why there is none."""
+        entered = False
         if self._lines[layout.RING_GENERATION // 4] != (self._ring.generation if self._ring else 0):
-            self._enter_generation()
+            entered = self._enter_generation()
         ring = self._ring
         if ring is None:
-            return None, layout.TRACER_GONE
-        if ring.fits(size):
-            return ring, 0
-        if not ring.has_room_for_page():
-            self._stop_if_tracer_gone()
-            return None, layout.RING_FULL
-        ring.open_page()
+            return layout.TRACER_GONE
+        if not entered:
+            if not ring.has_room_for_page():
+                self._stop_if_tracer_gone()
+                return layout.RING_FULL
+            ring.open_page()
         if ring.reader_waits:
             self.session.ring_bell()
-        return ring, 0
+        return 0
 
-    def _enter_generation(self) -> None:
+    def _enter_generation(self) -> bool:
         """Map the ring of the generation that the tracer asks for; make it in a forked child that is first to come."""
         generation = self._lines[layout.RING_GENERATION // 4]
         pages = self._lines[layout.RING_PAGES // 4]
         if not generation or generation == self._unmappable:
-            return
+            return False
         session = self.session
         path = f"{session.directory}/{layout.ring_name(session.name, generation)}"
         try:
@@ -115,11 +114,12 @@ class Writer:
                 ring = Ring(path, generation=generation, nonce=session.nonce)
         except (OSError, Unusable, ValueError):
             self._unmappable = generation
-            return
+            return False
         if self._ring is not None:
             self._ring.let_go()
         self._ring = ring
         self._lines[layout.GENERATION_IN_USE // 4] = generation
+        return True
 
     def _stop_if_tracer_gone(self) -> None:
         """On a full ring: if no tracer lives, put the session's words out until one comes."""
