@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+from ..fields.escape import printable
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -47,8 +49,8 @@ def use_color() -> bool:
 
 
 def say(text: str, *, color: str | None = None) -> None:
-    """Say one thing on stderr."""
-    click.secho(f"userevents: {text}", err=True, fg=color if use_color() else None, color=use_color())
+    """Say one thing on stderr; what a program wrote into a name cannot steer the terminal."""
+    click.secho(f"userevents: {printable(text)}", err=True, fg=color if use_color() else None, color=use_color())
 
 
 def warn(text: str) -> None:

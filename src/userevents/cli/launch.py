@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from ..errors import Unusable
+from ..fields.escape import printable
 from ..providers.environment import unreachable
 
 NOT_FOUND = 127
@@ -87,7 +88,7 @@ def _argv(pid: int) -> bytes:
 
 def _shown(argv: bytes) -> str:
     words = " ".join(os.fsdecode(word) for word in argv.rstrip(b"\0").split(b"\0"))
-    text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
+    text = printable(words)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

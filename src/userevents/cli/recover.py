@@ -18,7 +18,7 @@ def recover(file: str, output: str | None) -> None:
     is left as it is.
     """
     from ..errors import Malformed, Unusable
-    from ..formats.text import printable
+    from ..fields.escape import printable
     from .console import count, fail, say, warn
     from .finish import merge
 

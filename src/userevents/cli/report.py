@@ -68,7 +68,7 @@ def report(
 
 
 def _unreadable(text: str) -> NoReturn:
-    from ..formats.text import printable
+    from ..fields.escape import printable
     from .console import fail
 
     fail(printable(text))
@@ -91,8 +91,8 @@ def _show(trace: "Trace", wish: Wish) -> None:
 
 def _top(trace: "Trace", wish: Wish) -> "Top | None":
     """Return what collects the highest records; a field that no event has is a wrong request."""
+    from ..fields.escape import printable
     from ..formats.summary import Top
-    from ..formats.text import printable
 
     if wish.top is None:
         return None
@@ -109,7 +109,7 @@ def _top(trace: "Trace", wish: Wish) -> "Top | None":
 
 
 def _tell_losses(trace: "Trace", wish: Wish) -> None:
-    from ..formats.text import printable
+    from ..fields.escape import printable
     from .console import warn
 
     on_stdout = wish.form == "table"
@@ -122,7 +122,7 @@ def _tell_losses(trace: "Trace", wish: Wish) -> None:
 
 def _tell_notes(trace: "Trace", told: int) -> int:
     """Say on stderr what is noteworthy about the trace, from number `told` on; return how many notes there are."""
-    from ..formats.text import printable
+    from ..fields.escape import printable
     from .console import warn
 
     for note in trace.notes[told:]:

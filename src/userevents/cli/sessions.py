@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import Malformed, Unusable
+from ..fields.escape import printable
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
 
@@ -87,12 +88,8 @@ def _events(session: SessionFile) -> Iterator[Declared]:
             state="refused" if refused else "on" if word & layout.WORD_ENABLED else "off",
             error=errno.errorcode.get(refused, str(refused)) if refused else "",
             pid=session.header.pid,
-            program=_printable(program),
-            fields=_printable(fields.strip()),
+            program=printable(program),
+            fields=printable(fields.strip()),
             attempts=counters[layout.ATTEMPTS],
             dropped=sum(counters[layout.RING_FULL : layout.TRACER_GONE + 1]),
         )
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -165,6 +165,7 @@ class View:
                 stream.pack_part(number, ring.generation, part.cpu, part.seq, ts, part.offset, part.data, flags=flags)
             )
         if not self.instance.stream.push(b"".join(frames), mark, 0):
+            self._seen_rings.discard(ring.generation)  # the next part begins anew, in the middle of a page
             self._missed += sum(len(walk(part.data, part.ts).starts) for part in parts)
             mark.kept()
 

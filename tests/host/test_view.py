@@ -1,0 +1,112 @@
+"""A recording reader that is too slow: what it missed is counted, and what it gets later is whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from userevents.buffer.stream import FrameReader, Part, pack_end, pack_header, pack_start
+from userevents.engine import Group
+from userevents.formats.pages import Pages
+from userevents.formats.recording import Recording
+from userevents.host.program import TracedProgram
+from userevents.host.programs import recording_header
+from userevents.host.view import Mark, View
+from userevents.instance import Instance
+from userevents.session.producer import Declared, Session
+from userevents.session.writer import Writer
+
+
+class Traced:
+    """A session of this process, adopted, and one instance that wants its event."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "rings").mkdir(exist_ok=True)
+        self.session = Session(str(directory))
+        self.session.declare(Declared(b"tick u32 a", 0))
+        self.writer = Writer(self.session)
+        group = Group()
+        self.instance = Instance("one", group)
+        self.instance.stream.on_ack = lambda mark: mark.kept()  # type: ignore[attr-defined]
+        self.instance.set_patterns(["*"])
+        self.program = TracedProgram(str(directory), self.session.name, 1, group)
+        self.program.new_declarations()
+        self.view = View(self.instance, self.program)
+        self.program.set_words(self.instance.enabled, 16)
+        for item in self.program.events:
+            self.view.tell_event(item)
+
+    def emit(self, count: int) -> None:
+        """Write `count` records."""
+        for _ in range(count):
+            self.writer.commit(0, (self.session.words[0] >> 16).to_bytes(4, "little") + bytes(8))
+
+    def hand_on(self) -> None:
+        """Drain the ring into the instance's stream."""
+        for ring in self.program.rings.values():
+            start = ring.position
+            parts = ring.read(1 << 20)
+            if parts:
+                self.view.push(ring, parts, start, Mark(self.program, ring, ring.position, 1))
+
+
+@pytest.fixture
+def traced(runtime_dir: Path) -> Iterator[Traced]:
+    """A traced program."""
+    made = Traced(runtime_dir)
+    yield made
+    made.program.release(remove=True)
+
+
+def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Traced) -> None:
+    """A refused part leaves a gap in the middle of a page: the next part says from where its times count."""
+    stream = traced.instance.stream
+    traced.emit(10)
+    traced.hand_on()
+    limit, stream.limit = stream.limit, stream.size
+    traced.emit(20)
+    traced.hand_on()
+    stream.limit = limit
+    traced.emit(30)
+    traced.hand_on()
+    traced.view.tell_ledger(traced.view.snapshot())
+    data = stream.read(1 << 24)
+    recording = Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("finished", 0))
+    pages = Pages(recording)
+    delivered = sum(len(pages.open(number).times) for number in recording.pages_by_time())
+    (ledger,) = pages.settle()
+    assert delivered == 40
+    assert (ledger.committed, ledger.delivered, ledger.missed) == (60, 40, 20)
+    assert ledger.is_balanced, recording.notes
+
+
+def test_room_is_given_back_only_when_the_reader_comes_for_more(traced: Traced) -> None:
+    """What a reader holds but has not kept must stay in the ring."""
+    traced.emit(10)
+    traced.hand_on()
+    (ring,) = traced.program.rings.values()
+    assert ring.acknowledged == (0, 0)
+    traced.instance.stream.read(1 << 20)
+    assert ring.acknowledged == (0, 0)
+    traced.instance.stream.read(1 << 20)
+    assert ring.acknowledged == ring.position != (0, 0)
+    assert traced.program.outstanding == 0
+
+
+def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(traced: Traced) -> None:
+    """The first part of a late view carries the time of the record before it."""
+    traced.emit(5)
+    traced.hand_on()
+    late = Instance("late", Group())
+    view = View(late, traced.program)
+    traced.emit(3)
+    (ring,) = traced.program.rings.values()
+    start = ring.position
+    parts = ring.read(1 << 20)
+    late.stream.read(1 << 20)
+    view.push(ring, parts, start, Mark(traced.program, ring, ring.position, 1))
+    reader = FrameReader.of(pack_start() + late.stream.read(1 << 20))
+    (part,) = [frame for frame in reader if isinstance(frame, Part)]
+    assert part.flags == 1
+    assert part.offset == start.offset
+    assert part.ts == ring.time_before(start)
