@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,24 @@ def test_strings_too_long_are_cut_and_counted(listener: Listener) -> None:
     assert isinstance(b, str)
     assert 4000 < len(b) < 4080
     assert tick.stats["cut"] == 2
+
+
+def test_an_answer_that_does_not_come_is_counted_by_a_call_and_by_a_guard(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waits once, for 200 ms at most; what is not written until the answer comes is counted as dropped."""
+    lives = [True]
+    monkeypatch.setattr("userevents.session.locks.tracer_lives", lambda directory: lives[0])
+    tick = userevents.register("tick u32 a")
+    assert tick._words[tick._index] == layout.WORD_PENDING
+    start = time.monotonic()
+    assert not tick
+    assert 0.15 < time.monotonic() - start < 5
+    tick(1)
+    assert tick.stats["tracer_gone"] == 2 == tick.stats["attempts"]
+    listener.enable(0)
+    tick(2)
+    assert listener.records(tick) == [(2,)]
 
 
 def test_an_event_larger_than_a_page_is_counted_as_too_large(listener: Listener) -> None:

@@ -1,5 +1,6 @@
 """Values to record bodies: what is packed is what a reader decodes, whatever the values."""
 
+import signal
 import struct
 from typing import Any
 
@@ -149,6 +150,26 @@ def test_a_wrong_number_of_values_is_refused_in_the_events_name() -> None:
         pack(1, 2)
     with pytest.raises(TypeError, match=r"shop\(\)"):
         pack(1, 2, 3, 4)
+
+
+def test_what_a_signal_handler_raises_while_an_event_is_packed_reaches_the_program() -> None:
+    """A job's timeout must not be swallowed because it struck inside a call of an event."""
+    fields = parse_fields("u32 a")
+
+    class Slow:
+        def __index__(self) -> int:
+            signal.raise_signal(signal.SIGUSR1)
+            return 5
+
+    def timeout(number: int, frame: object) -> None:
+        raise LookupError("time is up")
+
+    previous = signal.signal(signal.SIGUSR1, timeout)
+    try:
+        with pytest.raises(LookupError, match="time is up"):
+            make_packer("event", fields, parameters_of(fields))(1, Slow())
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
 
 
 def test_fields_whose_names_python_cannot_say_are_given_by_position() -> None:

@@ -71,8 +71,11 @@ class Program:
             command = _argv(pid)
             if command in (b"", _OWN_ARGV) or (pid, command) in self._looked_at:
                 continue  # gone, on its way to exec, or told already
-            self._looked_at.add((pid, command))
             reason = unreachable(pid)
+            command = _argv(pid)  # it may have gone on by exec in between, and the reason is that of the new image
+            if (pid, command) in self._looked_at:
+                continue
+            self._looked_at.add((pid, command))
             if reason is not None:
                 found.append(f"pid {pid} ({_shown(command)}) {reason}: what it logs and does is not recorded")
         return found

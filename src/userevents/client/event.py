@@ -33,7 +33,19 @@ class Event(Generic[P]):
     Made by `event` or `register`. Calls return None and, unless USEREVENTS_DEBUG=1, never raise.
     """
 
-    __slots__ = ("__dict__", "_commit", "_index", "_pack", "_warned", "_words", "_writer", "declared", "fields", "name")
+    __slots__ = (
+        "__dict__",
+        "_commit",
+        "_index",
+        "_pack",
+        "_parameters",
+        "_warned",
+        "_words",
+        "_writer",
+        "declared",
+        "fields",
+        "name",
+    )
 
     def __init__(self, text: str, flags: int, parameters: list[Parameter] | None, doc: str | None) -> None:
         raw = text.encode("utf-8")
@@ -44,9 +56,8 @@ class Event(Generic[P]):
         self.fields: tuple[Field, ...] = declaration.fields
         self.declared = Declared(raw, flags)
         self.__doc__ = doc
-        self._pack = make_packer(
-            self.name, self.fields, parameters_of(self.fields) if parameters is None else parameters
-        )
+        self._parameters = parameters
+        self._pack: Callable[..., bytes] = self._first_pack
         self._writer: Writer | None = None
         self._words = OFF
         self._index = 0
@@ -85,9 +96,7 @@ class Event(Generic[P]):
     def __bool__(self) -> bool:
         """Whether anybody listens. Guard costly arguments with it: ``if request: request(1, measure())``."""
         word = self._words[self._index]
-        if not word:
-            return False
-        return not word & WORD_PENDING or self._writer is None or self._writer.await_answer(self._index) != 0
+        return word != 0 and (not word & WORD_PENDING or self._await_answer() != 0)
 
     @property
     def enabled(self) -> bool:
@@ -104,6 +113,12 @@ class Event(Generic[P]):
 
     def __repr__(self) -> str:
         return f"<event {self.declared.text.decode('utf-8', 'replace')!r}>"
+
+    def _first_pack(self, event_id: int, /, *args: Any, **kwargs: Any) -> bytes:
+        """Make the packer at its first use: most events of most programs are never listened to."""
+        parameters = parameters_of(self.fields) if self._parameters is None else self._parameters
+        self._pack = make_packer(self.name, self.fields, parameters)
+        return self._pack(event_id, *args, **kwargs)
 
     def _await_answer(self) -> int:
         """Wait for the tracer's answer; return the word to write with, 0 if there is none (which is counted)."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..abi.ring_buffer import MAX_BODY_SIZE, RECORD_HEADER, RECORD_HEADER_SIZE
 from ..fields import Field
 from ..session.body import CutBody
+from .signals import raised_by_handler
 
 _MIN_BODY = 12
 _PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
@@ -112,11 +113,12 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
         tests.append("False")
     lines.append(f"        if {' and '.join(tests) or 'True'}:")
     lines.append(f"            return {body}")
-    lines.append("    except Exception: pass")
+    lines += ["    except Exception as _ue_error:", "        if _ue_by_handler(_ue_error): raise"]
     lines.append(f"    return _ue_patiently(_ue_id, ({''.join(p.name + ', ' for p in parameters)}))")
     space: dict[str, Any] = {
         "_ue_pack": Struct(layout).pack,
         "_ue_thread": thread,
+        "_ue_by_handler": raised_by_handler,
         "_ue_padding": _PADDING,
         "_ue_patiently": lambda event_id, given: pack_patiently(name, fields, event_id, given),
         "_ue_defaults": [parameter.default for parameter in parameters],
@@ -231,7 +233,9 @@ def _value(field: Field, value: object) -> tuple[object, bool]:
 def _number(kind: type[int] | type[float], value: object, code: str) -> object:
     try:
         Struct("<" + code).pack(value)
-    except Exception:
+    except Exception as error:
+        if raised_by_handler(error):
+            raise
         raise TypeError(f"wants {kind.__name__} that fits, got {_shown(value)}") from None
     return value
 
@@ -283,6 +287,8 @@ def _shorten(dynamic: Sequence[int], fields: Sequence[Field], values: list[Any],
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except Exception as error:
+        if raised_by_handler(error):
+            raise
         text = "a value whose repr() fails"
     return f"{type(value).__name__} {text[:60]}"

@@ -100,6 +100,8 @@ class Runtime:
         forget_thread()
         parents, events = self._writers, self._events
         self._writers, self._events = [], []
+        for event in (event for bound in events for event in bound):
+            event.bind(None, OFF, 0)  # what is emitted meanwhile must not go into the parent's ring
         for parent, bound in zip(parents, events, strict=True):
             parent.abandon()
             try:
@@ -107,8 +109,6 @@ class Runtime:
             except (OSError, Unusable, ValueError) as error:
                 self.why_off = str(error)
                 self._undeclared += bound
-                for event in bound:
-                    event.bind(None, OFF, 0)
                 continue
             self._writers.append(writer)
             self._events.append(bound)

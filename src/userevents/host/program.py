@@ -252,8 +252,7 @@ class TracedProgram:
             if generation < in_use and old.acknowledged == old.position and old.position.seq == old.head():
                 self.retired_records += old.records_before(old.position)
                 del self.rings[generation]
-                old.close()
-                os.unlink(old.path)
+                _remove(old)
 
     @property
     def is_unread(self) -> bool:
@@ -282,10 +281,8 @@ class TracedProgram:
 
     def remove_rings(self) -> None:
         """Take the rings' files away: the memory goes once the program lets go of its mapping."""
-        for old in self.rings.values():
-            old.close()
-            os.unlink(old.path)
-        self.rings.clear()
+        while self.rings:
+            _remove(self.rings.popitem()[1])
 
     def look(self) -> None:
         """Find out whether the program still lives."""
@@ -312,6 +309,15 @@ class TracedProgram:
         self.session.close()
         if remove:
             producer.remove(self.session.directory, self.session.name)
+
+
+def _remove(ring_file: RingFile) -> None:
+    """Close a ring and take its file away, unless its program was quicker."""
+    ring_file.close()
+    try:
+        os.unlink(ring_file.path)
+    except FileNotFoundError:
+        pass
 
 
 def _enabled(event: UserEvent) -> int:

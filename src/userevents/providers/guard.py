@@ -7,14 +7,11 @@ program's handler right there. What that handler raises (a job's timeout, say) b
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` would import enum
 import _thread
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import CodeType, TracebackType
+from ..client.signals import raised_by_handler
 
 
 class Busy(_thread._local):
@@ -33,26 +30,7 @@ class Busy(_thread._local):
 
 def absorb(error: Exception) -> None:
     """Swallow `error`, raised while a provider worked; raise it again if a signal handler of the program raised it."""
-    if _from_signal_handler(error.__traceback__):
+    if raised_by_handler(error):
         raise error
     if os.environ.get("USEREVENTS_DEBUG") == "1":
         sys.__excepthook__(type(error), error, error.__traceback__)
-
-
-def _from_signal_handler(traceback: TracebackType | None) -> bool:
-    handlers = {_code(_signal.getsignal(number)) for number in range(1, _signal.NSIG)} - {None}
-    while traceback is not None:
-        if traceback.tb_frame.f_code in handlers:
-            return True
-        traceback = traceback.tb_next
-    return False
-
-
-def _code(handler: object) -> CodeType | None:
-    """Return the code that Python runs for `handler`: a function, a method, a partial, an object with `__call__`."""
-    for _ in range(8):
-        code = getattr(handler, "__code__", None)
-        if code is not None:
-            return code  # type: ignore[no-any-return]
-        handler = getattr(handler, "__func__", None) or getattr(handler, "func", None) or type(handler).__call__
-    return None
