@@ -85,11 +85,13 @@ def test_a_pythonpath_of_the_program_keeps_its_meaning(program: Program, entries
     assert program.run("-c", show, env={"PYTHONPATH": old}).stdout == bare(program, "-c", show, PYTHONPATH=old).stdout
 
 
-def test_a_program_without_sitecustomize_still_has_none(program: Program) -> None:
-    """Importing it by hand fails as it would."""
-    done = program.run("-c", "import sitecustomize", check=False)
-    assert done.returncode == 1
-    assert "ModuleNotFoundError: No module named 'sitecustomize'" in done.stderr
+def test_importing_sitecustomize_by_hand_ends_as_without_injection(program: Program) -> None:
+    """Where there is none it fails as it would; a distribution's own is found as it would be."""
+    ask = "import sitecustomize; print(sitecustomize.__file__)"
+    plain = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=False)
+    done = program.run("-c", ask, check=False)
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout)
+    assert done.stderr == plain.stderr
 
 
 def test_a_userevents_package_of_the_program_is_not_shadowed(program: Program) -> None:
