@@ -52,6 +52,21 @@ def check(arguments: list[str]) -> int:
     return checks.check()
 
 
+def bench(arguments: list[str]) -> int:
+    """Measure ratios against peers in one run; names choose files of bench/ (./dev bench startup)."""
+    known = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
+    if unknown := [name for name in arguments if name not in known]:
+        return _usage(f"there is no benchmark '{unknown[0]}'; there are: {', '.join(known)}")
+    environment.ensure("dev")
+    for name in arguments or known:
+        code = os.spawnve(
+            os.P_WAIT, str(PYTHON), [str(PYTHON), "-P", str(ROOT / "bench" / f"{name}.py")], clean_environment()
+        )
+        if code:
+            return code
+    return 0
+
+
 def fix(arguments: list[str]) -> int:
     """Mend what ruff can mend: form, and the order of imports."""
     environment.ensure("dev")
@@ -75,7 +90,7 @@ def clean(arguments: list[str]) -> int:
 
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
-    verb.__name__: verb for verb in (setup, demo, test, check, fix, clean)
+    verb.__name__: verb for verb in (setup, demo, test, check, bench, fix, clean)
 }
 
 

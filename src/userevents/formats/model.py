@@ -1,5 +1,6 @@
 """What any readable trace is made of: events, processes, records. Plain values, shared by readers and reports."""
 
+import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,3 +73,29 @@ class Process:
     tids: dict[int, str] = field(default_factory=dict)
     first_ns: int | None = None
     last_ns: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call the process: its command without directories and options, or its name.
+
+        >>> Process(1, "python", ["/usr/bin/python3", "-X", "dev", "-m", "http.server", "8000"]).title
+        'python3 -m http.server'
+        >>> Process(1, "python", ["python", "-u", "/srv/shop/app.py", "--debug"]).title
+        'python app.py'
+        """
+        if not self.cmdline or not self.cmdline[0]:
+            return self.comm
+        program = os.path.basename(self.cmdline[0])
+        if not program.startswith("python"):
+            return program
+        words = iter(self.cmdline[1:])
+        for word in words:
+            if word in ("-W", "-X"):
+                next(words, None)
+            elif word.startswith("-m"):
+                return f"{program} -m {word[2:] or next(words, '')}"
+            elif word.startswith("-c"):
+                return f"{program} -c"
+            elif not word.startswith("-"):
+                return f"{program} {os.path.basename(word)}"
+        return program

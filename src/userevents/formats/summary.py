@@ -65,7 +65,7 @@ class Summary:
 
 def process_names(processes: Iterable[Process]) -> dict[int, str]:
     """Return the processes' names by PID."""
-    return {process.pid: process.comm for process in processes}
+    return {process.pid: process.title for process in processes}
 
 
 @dataclass(frozen=True, slots=True)
