@@ -113,6 +113,19 @@ def test_a_second_recorder_uses_the_first_ones_tracer(userevents: Userevents) ->
     userevents("record", "--duration", "100ms", "-q")
 
 
+def test_recorders_that_start_at_the_same_moment_all_record(userevents: Userevents) -> None:
+    """One becomes the tracer, the others wait until it answers and join it."""
+    program = steady(userevents)
+    recorders = [userevents.start("record", "--duration", "700ms", "-q", "-o", f"{n}.dat") for n in range(4)]
+    for recorder in recorders:
+        _, said = recorder.communicate(timeout=30)
+        assert recorder.returncode == 0, said
+    for number in range(4):
+        assert is_run(values(userevents.directory / f"{number}.dat"))
+    stop(program)
+    userevents("record", "--duration", "100ms", "-q")
+
+
 def test_a_recorder_whose_tracer_is_killed_keeps_what_it_had(userevents: Userevents) -> None:
     """The file is finished with what had been handed on."""
     program = steady(userevents)

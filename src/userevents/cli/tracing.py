@@ -1,6 +1,7 @@
 """Reaching a tracer: the one that runs already, through its socket, or one in this process."""
 
 import os
+import time
 from collections.abc import Callable
 
 from ..control import Access, SocketAccess
@@ -9,6 +10,9 @@ from ..errors import NoTracer
 from ..host import LocalAccess, Tracer
 from ..session import directory, layout
 from ..tracefs import Tree
+
+_START_S = 3.0
+_TURN_S = 0.05
 
 
 class Tracing:
@@ -21,12 +25,20 @@ class Tracing:
     def __init__(self, *, log: Callable[[str, str], None] | None = None) -> None:
         self._doors: list[SocketDoor] = []
         tracer = Tracer(log=log)
-        try:
-            tracer.start()
-        except NoTracer as busy:
-            self.tracer: Tracer | None = None
-            self.access: Access = join(busy)
-            return
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                tracer.start()
+                break
+            except NoTracer as busy:
+                try:
+                    self.access: Access = join(busy)
+                    self.tracer: Tracer | None = None
+                    return
+                except NoTracer:
+                    if time.monotonic() > deadline:
+                        raise
+            time.sleep(_TURN_S)  # the other tracer is starting, or ending: join it, or take its place
         self.tracer = tracer
         tree = Tree(tracer)
         self.access = LocalAccess(tracer, tree)

@@ -3,9 +3,10 @@
 All of it runs in the tracer's one thread (host/loop.py).
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..buffer import stream
 from ..engine import Group
@@ -14,7 +15,7 @@ from ..instance import Instance
 from ..session import layout, producer
 from .loop import Loop
 from .program import DeclaredEvent, TracedProgram
-from .view import Mark, View
+from .view import Mark, Snapshot, View
 
 _BUDGET = 4 << 20
 _BACKLOG = 16 << 20
@@ -142,10 +143,8 @@ class Programs:
             for item in program.events:
                 view.tell_event(item)
         wanted = {event for instance in views for event in instance.enabled}
-        try:
+        with self._at_its_own_risk(program):
             program.set_words(wanted, self._ring_pages)
-        except OSError as error:
-            self._give_up(program, error)
 
     def _refuse(self, key: tuple[str, str], error: Exception) -> None:
         """A file that cannot be adopted is left alone, and that is said once; one that is nobody's is removed."""
@@ -154,6 +153,14 @@ class Programs:
             return
         self._log("warning", str(error))
         self.refused[key] = str(error)
+
+    @contextlib.contextmanager
+    def _at_its_own_risk(self, program: TracedProgram) -> Iterator[None]:
+        """What a program's files make fail ends the tracing of that program, and of no other."""
+        try:
+            yield
+        except (Malformed, OSError) as error:
+            self._give_up(program, error)
 
     def _give_up(self, program: TracedProgram, error: Exception) -> None:
         """A program whose files break the rules is left alone, and that is said in every recording of it."""
@@ -179,19 +186,17 @@ class Programs:
                 self._rotate(instance)
         for program in list(self._programs.values()):
             if changed:
-                self._update_views(program)
+                with self._at_its_own_risk(program):
+                    self._update_views(program)
             if (changed or program.stale) and program.problem is None:
-                try:
-                    self._answer(program)
-                except Malformed as error:
-                    self._give_up(program, error)
+                self._answer(program)
 
     def _update_views(self, program: TracedProgram) -> None:
         views = self._views[program]
         for instance in self._instances.values():
             asks = instance.name != "" and bool(instance.patterns or instance.enabled)
             chosen = asks and not instance.stream.finished and instance.selection.selects(program.facts)
-            if chosen and instance not in views:
+            if chosen and instance not in views and program.problem is None:
                 if views:
                     self._drain(program)
                 views[instance] = View(instance, program)
@@ -228,16 +233,18 @@ class Programs:
 
     def _rotate(self, instance: Instance) -> None:
         """End an instance's recording and begin the next one in the same instant: no event between, none in both."""
-        mine = [views[instance] for views in self._views.values() if instance in views]
-        snapshots = []
-        for view in mine:
-            self._drain(view.program, pressing=True)
-            snapshots.append(view.snapshot())
-            view.tell_ledger(snapshots[-1])
+        bases: dict[View, Snapshot] = {}
+        for program, views in self._views.items():
+            if instance in views:
+                self._drain(program, pressing=True)
+                with self._at_its_own_risk(program):
+                    bases[views[instance]] = views[instance].snapshot()
+                    views[instance].tell_ledger(bases[views[instance]])
         instance.stream.push(stream.pack_end("rotated", time.monotonic_ns()), None, 0)
         instance.stream.push(stream.pack_start() + stream.pack_header(recording_header()), None, 0)
-        for view, base in zip(mine, snapshots, strict=True):
-            view.begin(base)
+        for view, base in bases.items():
+            with self._at_its_own_risk(view.program):
+                view.begin(base)
 
     def drain_all(self) -> bool:
         """Hand out what all programs have committed; False if there was nothing."""
@@ -245,8 +252,9 @@ class Programs:
         for program in list(self._programs.values()):
             if program.rings and program.problem is None and self._drain(program):
                 moved = True
-                if program.alive and program.grow(self._max_ring_pages):
-                    self._log("info", f"pid {program.pid}: larger ring")
+                with self._at_its_own_risk(program):
+                    if program.alive and program.grow(self._max_ring_pages):
+                        self._log("info", f"pid {program.pid}: larger ring")
         if not moved:
             self._set_waiting()
         return moved
@@ -262,7 +270,7 @@ class Programs:
         if views and not pressing and all(view.instance.stream.size > _BACKLOG for view in views):
             return True  # nobody has room: what is not read stays in the ring, and the program counts what it drops
         moved = False
-        try:
+        with self._at_its_own_risk(program):
             for ring in sorted(program.rings.values(), key=lambda found: found.generation):
                 start = ring.position
                 parts = ring.read(_BUDGET)
@@ -275,8 +283,6 @@ class Programs:
                 if not views:
                     mark.kept()
             program.retire_rings()
-        except (Malformed, OSError) as error:
-            self._give_up(program, error)
         return moved
 
     def _set_waiting(self) -> None:
@@ -296,10 +302,8 @@ class Programs:
                     self._tell_ledger(view)
 
     def _tell_ledger(self, view: View, *, final: bool = False) -> None:
-        try:
+        with self._at_its_own_risk(view.program):
             view.tell_ledger(view.snapshot() if final else None)
-        except (Malformed, OSError) as error:
-            self._give_up(view.program, error)
 
     def bury(self) -> None:
         """Let go of programs that are dead and drained; their files go once every reader has kept the pages."""
@@ -317,16 +321,17 @@ class Programs:
 
     def _look_once_more(self, program: TracedProgram) -> None:
         """Take in what the program declared last, so that its counts are told even if it was never answered."""
-        try:
+        with self._at_its_own_risk(program):
             if program.problem is None:
                 self._look(program)
-        except (Malformed, OSError) as error:
-            self._give_up(program, error)
 
     def _may_be_asked_for(self, program: TracedProgram) -> bool:
         """Whether a dead program holds what an earlier tracer left, and an instance may still come for it."""
-        left = not program.had_view and program.problem is None and program.has_unread()
-        return left and time.monotonic() - program.adopted_s < _KEEP_UNREAD_S
+        if program.had_view or program.problem is not None or time.monotonic() - program.adopted_s > _KEEP_UNREAD_S:
+            return False
+        with self._at_its_own_risk(program):
+            return program.has_unread()
+        return False
 
     def _forget(self, key: tuple[str, str], program: TracedProgram, *, remove: bool) -> None:
         if program.pidfd >= 0:
@@ -338,13 +343,11 @@ class Programs:
     def leave(self) -> None:
         """On the way out: every word out, every ring given back; what the living programs own is left to them."""
         for key, program in list(self._programs.items()):
-            try:
+            with self._at_its_own_risk(program):
                 program.look()
                 if program.alive and program.problem is None:
                     program.stop()
                     program.remove_rings()
-            except (OSError, Malformed) as error:
-                self._log("warning", str(error))
             self._forget(key, program, remove=not program.alive and not self._may_be_asked_for(program))
 
 

@@ -133,6 +133,7 @@ class Writer:
         for index in range(count):
             self.words[index] = 0
         if self.session.tracer_lives():  # it came in between and may have answered already: ask again
+            self._deadlines.clear()
             for index in range(count):
                 self.words[index] = WORD_PENDING
             self.session.ring_bell()
