@@ -249,22 +249,43 @@ def test_files_that_are_no_sessions_are_named_and_harm_nobody(userevents: Userev
     (runtime_dir / "2-00.session").unlink()
 
 
-def test_a_hostile_program_harms_neither_the_tracer_nor_the_others(userevents: Userevents) -> None:
-    """It overwrites its session and ring with noise, again and again, while others write."""
+NOISE = """
+    with open(path, "r+b") as raw:
+        raw.seek(random.randrange(30000))
+        raw.write(os.urandom(64))
+"""
+SHRINK = """
+    os.truncate(path, random.choice((0, 100, 1024, 5000)))
+"""
+SWAP = """
+    os.unlink(path)
+    os.mkfifo(path)
+"""
+
+
+@pytest.mark.parametrize("deed", [NOISE, SHRINK, SWAP], ids=["noise", "shrink", "swap"])
+def test_a_hostile_program_harms_neither_the_tracer_nor_the_others(
+    userevents: Userevents, runtime_dir: Path, deed: str
+) -> None:
+    """It writes noise over its files, shrinks them, or puts others in their place, while others write."""
     hostile = userevents.python(
         """
-        import glob, os, random
-        emit(0, 10)
+        import glob, os, random, time
+        def deed(path):
+            DEED
+        bool(tick)
         print("go", flush=True)
-        mine = glob.glob(os.environ["USEREVENTS_DIR"] + f"/**/{os.getpid()}-*", recursive=True)
         while True:
-            for path in mine:
-                with open(path, "r+b") as raw:
-                    raw.seek(random.randrange(30000))
-                    raw.write(os.urandom(64))
-        """
+            for path in glob.glob(os.environ["USEREVENTS_DIR"] + f"/**/{os.getpid()}-*", recursive=True):
+                try:
+                    deed(path)
+                except OSError:
+                    pass
+            time.sleep(0.001)
+        """.replace("DEED", deed.strip().replace("\n", "\n        "))
     )
     assert hostile.stdout is not None
+    assert hostile.stdout.readline() == "go\n"
     good = steady(userevents)
     recorder = userevents.record()
     time.sleep(0.8)
@@ -276,6 +297,8 @@ def test_a_hostile_program_harms_neither_the_tracer_nor_the_others(userevents: U
     stop(hostile)
     stop(good)
     userevents("record", "--duration", "200ms", "-q")
+    for left in runtime_dir.rglob(f"{hostile.pid}-*"):
+        left.unlink()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
