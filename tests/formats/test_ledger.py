@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.formats.maker import Maker, Session
 from userevents.formats import Ledger, open_trace
-from userevents.formats.ledger import from_json, to_json
+from userevents.formats.ledger import EventLedger, ProcessLedger, from_json, to_json
 from userevents.formats.summary import ledger_lines, ledger_verdict
 
 
@@ -120,3 +120,10 @@ def test_a_stored_ledger_of_nonsense_counts_as_nothing() -> None:
     ledger = from_json(noise)
     assert ledger.total("committed") == ledger.total("missed") == 0
     assert not ledger.is_balanced
+
+
+def test_strings_that_were_cut_are_told_below_the_losses() -> None:
+    """Their records are delivered, but not whole: a reader must be able to know."""
+    event = EventLedger("open", 3, 3, {}, cut=2)
+    process = ProcessLedger(1, "python", (event,), committed=3, delivered=3)
+    assert ledger_lines(Ledger((process,), True))[-1] == ("delivered with strings cut to fit", 2)

@@ -140,6 +140,8 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, int]]:
     lines += [("not asked for", ledger.total("other"))] if ledger.total("other") else []
     lines.append(("delivered", ledger.total("delivered")))
     lines.append(("lost", ledger.total("lost")))
+    cut = sum(event.cut for process in ledger.processes for event in process.events)
+    lines += [("delivered with strings cut to fit", cut)] if cut else []
     return lines
 
 
