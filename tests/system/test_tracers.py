@@ -45,6 +45,18 @@ def values(path: Path) -> list[int]:
         return [record.values["a"] for record in trace.records()]  # type: ignore[misc]
 
 
+def follows(before: list[int], after: list[int]) -> bool:
+    """Whether nothing is missing between two recordings of one program.
+
+    A recorder killed in the instant between writing and saying so leaves that one batch to the next, too.
+    """
+    assert is_run(before)
+    assert is_run(after)
+    both = before[-1] + 1 - after[0]
+    assert 0 <= both <= 200, (before[-1], after[0])
+    return True
+
+
 def is_run(found: list[int]) -> bool:
     """Whether these are consecutive numbers; shows where they are not."""
     breaks = [(before, after) for before, after in itertools.pairwise(found) if after != before + 1]
@@ -88,7 +100,7 @@ def test_a_tracer_killed_and_replaced_records_again_within_a_second(userevents: 
     before, after = values(userevents.directory / "first.dat"), values(userevents.directory / "second.dat")
     assert len(before) > 50, said
     assert len(after) > 50, said
-    assert is_run(before + after), (before[-3:], after[:3])
+    assert follows(before, after)
     userevents("record", "--duration", "100ms", "-q")
 
 
@@ -156,7 +168,7 @@ def test_events_of_programs_that_died_while_nobody_looked_are_drained_by_the_nex
     userevents("recover", "first.dat.part")
     before, after = values(userevents.directory / "first.dat"), values(userevents.directory / "second.dat")
     assert len(after) > 50
-    assert is_run(before + after)
+    assert follows(before, after)
 
 
 def test_a_tracer_that_is_gone_costs_a_program_nothing_in_the_end(userevents: Userevents) -> None:

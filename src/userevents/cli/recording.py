@@ -136,15 +136,7 @@ class Recording:
         deadline = None if wish.duration_s is None else time.monotonic() + wish.duration_s
         while not self._stopped:
             ended = self._program is not None and self._program.poll() is not None
-            try:
-                data = stream.read(_READ_SIZE, timeout=0 if ended else _TURN_S)
-            except NoTracer:
-                data = b""
-            if data == b"":
-                self._line.clear()
-                warn("the tracer has ended, and this recording with it; what it had handed on is kept")
-                break
-            if data is not None and not self._write(data):
+            if not self._take(stream, 0 if ended else _TURN_S):
                 break
             self._look_around()
             if ended or (deadline is not None and time.monotonic() >= deadline):
@@ -155,6 +147,25 @@ class Recording:
                     break
                 self._rotating = True
                 instance.rotate()
+
+    def _take(self, stream: Handle, timeout: float) -> bool:
+        """Write what the tracer has, and read on at once, which tells it that all is kept; False when it is over."""
+        while True:
+            try:
+                data = stream.read(_READ_SIZE, timeout=timeout)
+            except NoTracer:
+                data = b""
+            if data is None:
+                return True
+            if data == b"":
+                self._line.clear()
+                warn("the tracer has ended, and this recording with it; what it had handed on is kept")
+                return False
+            if not self._write(data):
+                return False
+            if self._stopped or (self._wish.max_size and self._raw_size() >= self._wish.max_size):
+                return True
+            timeout = 0
 
     def _raw_size(self) -> int:
         file = self._writer.file

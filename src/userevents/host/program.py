@@ -74,6 +74,8 @@ class TracedProgram:
         self.rings: dict[int, RingFile] = {}
         self.retired_records = 0
         """Records committed in rings that are read to their end and gone."""
+        self.unknown_past: int | None = None
+        """Records that the program committed before this tracer's time and that are in its rings no more."""
         self.problem: str | None = None
         """Why the program is left alone, if it is."""
         self.outstanding = 0

@@ -16,7 +16,7 @@ from ..session.consumer import Part, Position, RingFile
 from ..session.layout import COUNTER_NAMES
 from .program import DeclaredEvent, TracedProgram
 
-_SNAPSHOT_TRIES = 5
+_SNAPSHOT_TRIES = 20
 _PAUSE_S = 0.0002
 _ZEROS = (0,) * len(COUNTER_NAMES)
 
@@ -60,6 +60,8 @@ class View:
     def __init__(self, instance: Instance, program: TracedProgram) -> None:
         self.instance = instance
         self.program = program
+        if program.is_unread:
+            program.unknown_past = 0
         self.begin(Snapshot([], 0, True) if program.is_unread else self.snapshot())
 
     def begin(self, base: Snapshot) -> None:
@@ -84,35 +86,39 @@ class View:
         self.tell_threads(dict(program.threads))
 
     def snapshot(self) -> Snapshot:
-        """Take the counts that belong to the ring positions read so far.
+        """Take the counts that belong to the ring positions read so far, also while the program is writing.
 
-        A program that is writing may stand between counting an attempt and committing it: try again until
-        its sums add up, which they never do where an earlier tracer has read a part.
+        The counters tell how many records were committed at the instant they were read. Those of them that lie
+        unread behind the positions are taken off again, by event: they belong to what is read later.
         """
         program = self.program
         exact = False
         for _ in range(_SNAPSHOT_TRIES):
             counters = program.session.counters(len(program.events))
-            backlog = self._backlog()
+            unread = self._unread_ids()
             committed = program.committed()
-            if program.session.counters(len(program.events)) == counters:
-                exact = True
-                passed = sum(counts[0] - sum(counts[1:6]) for counts in counters)
-                if not program.alive or passed == committed + backlog.total():
-                    break
-            time.sleep(_PAUSE_S)
+            passed = sum(counts[0] - sum(counts[1:6]) for counts in counters)
+            if program.unknown_past is None and program.session.counters(len(program.events)) == counters:
+                program.unknown_past = passed - committed - len(unread)
+            waiting = passed - committed - (program.unknown_past or 0)
+            exact = program.unknown_past is not None and (0 <= waiting <= len(unread) or not program.alive)
+            if exact:
+                del unread[max(waiting, 0) :]
+                break
+            time.sleep(_PAUSE_S)  # an attempt was counted whose commit is still to come
+        backlog = Counter(unread)
         pairs = zip(program.events, counters, strict=True)
         adjusted = [(counts[0] - backlog[_id_of(item)], *counts[1:]) for item, counts in pairs]
         return Snapshot(adjusted, committed, exact)
 
-    def _backlog(self) -> Counter[int]:
-        """Count, by event id, the records that lie unread in the program's rings: they will be handed out as ours."""
-        found: Counter[int] = Counter()
-        for ring in self.program.rings.values():
+    def _unread_ids(self) -> list[int]:
+        """Return the event id of each record that lies unread in the program's rings, in order."""
+        found: list[int] = []
+        for _, ring in sorted(self.program.rings.items()):
             position = ring.position
             while parts := ring.read(1 << 22):
                 for part in parts:
-                    found.update(_ids(part))
+                    found += _ids(part)
             ring.position = position
         return found
 
