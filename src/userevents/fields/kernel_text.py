@@ -16,6 +16,8 @@ SPACES: Final = "\t\n\v\f\r \xa0"
 _SPACE_TO_BLANK: Final = dict.fromkeys(map(ord, SPACES), " ")
 _DIGITS: Final = {8: "01234567", 10: "0123456789", 16: "0123456789abcdefABCDEF"}
 _UINT_MAX: Final = 0xFFFFFFFF
+_DIGITS_MAX: Final = 22
+"""Significant digits of 2^64 in octal. Python itself refuses to read very long decimals."""
 
 
 def words(text: str) -> list[str]:
@@ -27,8 +29,8 @@ def words(text: str) -> list[str]:
     return [word for word in text.translate(_SPACE_TO_BLANK).split(" ") if word]
 
 
-def unsigned(text: str, base: int) -> int | None:
-    """Read an unsigned 32-bit number as kstrtouint() does; None where that refuses.
+def unsigned(text: str, base: int, maximum: int = _UINT_MAX) -> int | None:
+    """Read an unsigned number up to `maximum` (below 2^64) as kstrtouint() does; None where that refuses.
 
     `base` 0 means by prefix: 0x is hexadecimal, another leading 0 octal. One leading ``+`` and one trailing
     newline are let through; blanks, underscores and a minus are not.
@@ -46,10 +48,10 @@ def unsigned(text: str, base: int) -> int | None:
     if not digits or digits.strip(_DIGITS[base]):
         return None
     significant = digits.lstrip("0")
-    if len(significant) > 11:  # longer than 2^32 in any base; Python also refuses very long decimals
+    if len(significant) > _DIGITS_MAX:
         return None
     number = int(significant or "0", base)
-    return number if number <= _UINT_MAX else None
+    return number if number <= maximum else None
 
 
 def _base_of(digits: str) -> int:
