@@ -4,6 +4,21 @@ Values in, values out: no descriptor, clock or thread. `page` reads and builds p
 """
 
 from .page import PageBuilder, Walk, missed, page_data, records, walk
+from .ring import CpuRing, Record, pages_for, ring_kib
 from .stream import Frame, FrameReader, Part
 
-__all__ = ["Frame", "FrameReader", "PageBuilder", "Part", "Walk", "missed", "page_data", "records", "walk"]
+__all__ = [
+    "CpuRing",
+    "Frame",
+    "FrameReader",
+    "PageBuilder",
+    "Part",
+    "Record",
+    "Walk",
+    "missed",
+    "page_data",
+    "pages_for",
+    "records",
+    "ring_kib",
+    "walk",
+]

@@ -302,6 +302,11 @@ class PageBuilder:
         page[used + 4 : self._used] = tail
         self.last_ns = ts_ns
 
+    def peek(self) -> bytes:
+        """Return the page as it is so far, zero filled to its size; nothing changes."""
+        page = self._page[: self._used] + bytes(self._size - self._used)
+        return _finished(page, self._first_ns, len(self), 0)
+
     def take(self, *, missed: int = 0) -> bytes:
         """Return the page, zero filled to its size, and begin the next one.
 

@@ -1,0 +1,107 @@
+"""The ring of one CPU: what it keeps, what it gives up, and both ways of reading it."""
+
+import pytest
+
+from userevents.buffer import CpuRing, missed, pages_for, records, ring_kib
+
+BIG = bytes(2000)
+"""Two of these fit a page."""
+
+
+def _filled(pages: int, count: int, *, overwrite: bool = True) -> CpuRing:
+    ring = CpuRing(pages)
+    for number in range(count):
+        ring.write(number * 10, number.to_bytes(4, "little") + BIG[4:], overwrite=overwrite)
+    return ring
+
+
+def _numbers(ring: CpuRing) -> list[int]:
+    return [int.from_bytes(record.body[:4], "little") for record in ring]
+
+
+def test_records_come_back_in_order_and_stay() -> None:
+    """Reading without consuming changes nothing, over full pages and the one being filled."""
+    ring = _filled(8, 7)
+    assert _numbers(ring) == list(range(7))
+    assert _numbers(ring) == list(range(7))
+    assert (ring.entries, ring.overrun, ring.dropped, ring.read_events) == (7, 0, 0, 0)
+    assert [record.ts_ns for record in ring] == [number * 10 for number in range(7)]
+
+
+def test_the_oldest_page_is_given_up_as_a_whole() -> None:
+    """With overwriting, its records count as overrun; without, the new record is dropped."""
+    ring = _filled(3, 8)
+    assert _numbers(ring) == [2, 3, 4, 5, 6, 7]
+    assert (ring.entries, ring.overrun, ring.dropped) == (6, 2, 0)
+    full = _filled(3, 8, overwrite=False)
+    assert _numbers(full) == [0, 1, 2, 3, 4, 5]
+    assert (full.entries, full.overrun, full.dropped) == (6, 0, 2)
+
+
+def test_a_record_that_fits_no_page_is_dropped_without_a_trace() -> None:
+    """4072 bytes are the most; larger ones leave the ring as it was."""
+    ring = CpuRing(2)
+    assert ring.write(1, bytes(4072), overwrite=True)
+    assert not ring.write(2, bytes(4073), overwrite=True)
+    assert (ring.entries, ring.too_large) == (1, 1)
+
+
+def test_consuming_takes_each_record_once_and_tells_what_was_lost_before() -> None:
+    """The count of overwritten records comes with the first record after them, and once."""
+    ring = _filled(3, 8)
+    first = ring.peek()
+    assert first is not None
+    assert (first.body[0], first.lost) == (2, 2)
+    taken = []
+    while (record := ring.consume()) is not None:
+        taken.append((record.body[0], record.lost))
+    assert taken == [(2, 2), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0)]
+    assert (ring.entries, ring.read_events) == (0, 6)
+    ring.write(1000, b"later678", overwrite=True)
+    record = ring.consume()
+    assert record is not None
+    assert record.body[:8] == b"later678"
+    assert ring.consume() is None
+
+
+def test_pages_are_taken_in_the_kernels_format() -> None:
+    """A page holds what was not consumed yet, marked with what was lost before it; then there is none."""
+    ring = _filled(3, 8)
+    ring.consume()
+    ring.consume()
+    seen = []
+    while (page := ring.read_page()) is not None:
+        assert len(page) == 4096
+        seen.append((missed(page), [page[start] for _, start, _ in records(page)]))
+    assert seen == [(0, [4, 5]), (0, [6, 7])]
+    assert ring.entries == 0
+    page = _filled(3, 8).read_page()
+    assert page is not None
+    assert missed(page) == 2
+
+
+def test_a_partly_consumed_page_is_read_from_where_the_reader_stands() -> None:
+    """Its first record has the page's time stamp, and nothing comes twice."""
+    ring = _filled(8, 3)
+    ring.consume()
+    page = ring.read_page()
+    assert page is not None
+    assert [(ts_ns, page[start]) for ts_ns, start, _ in records(page)] == [(10, 1)]
+    assert _numbers(ring) == [2]
+
+
+def test_a_smaller_ring_keeps_the_newest_pages() -> None:
+    """Resizing keeps what fits; a larger one keeps everything."""
+    ring = _filled(8, 11)
+    ring.resize(2)
+    assert _numbers(ring) == [8, 9, 10]
+    ring.resize(20)
+    assert _numbers(ring) == [8, 9, 10]
+    ring.reset()
+    assert (_numbers(ring), ring.entries, ring.overrun, ring.oldest_ns) == ([], 0, 0, 0)
+
+
+@pytest.mark.parametrize(("kib", "shown"), [(1, 7), (7, 7), (8, 11), (1408, 1410), (1410, 1410)])
+def test_sizes_are_rounded_up_to_whole_pages(kib: int, shown: int) -> None:
+    """As `buffer_size_kb` of 6.12 shows them; a ring has at least two pages."""
+    assert ring_kib(pages_for(kib << 10)) == shown
