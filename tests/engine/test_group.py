@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.engine.world import ROOT, World
-from userevents.engine import V6_4, UserEvent
+from userevents.engine import V6_4, UserEvent, Writer
 from userevents.errors import Refused
 
 PERSIST, MULTI = 1, 2
@@ -46,6 +46,9 @@ def test_a_tracer_that_attaches_when_told_has_the_first_bit_set() -> None:
     class Tracer(Witness):
         status_bit = 1
         holder_name = "eager"
+
+        def record(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
+            return True
 
         def event_added(self, event: UserEvent) -> None:
             event.attach(self)

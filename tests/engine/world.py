@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from userevents.engine import V6_12, Caller, Fault, Group, OpenFile, Profile, UserEvent, UserEventMm, WorkQueue
+from userevents.engine import V6_12, Caller, Fault, Group, OpenFile, Profile, UserEvent, UserEventMm, WorkQueue, Writer
 from userevents.errors import Refused
 
 ROOT = Caller(0, 0, perfmon=True)
@@ -61,6 +61,12 @@ class Probe:
     def __init__(self, name: str = "tracer", status_bit: int = 1) -> None:
         self.holder_name = name
         self.status_bit = status_bit
+        self.payloads: list[bytes] = []
+
+    def record(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
+        """Keep what was written."""
+        self.payloads.append(payload)
+        return True
 
 
 class World:

@@ -20,8 +20,12 @@ S_IFREG: Final = 0o100000
 MODE_READ: Final = S_IFREG | 0o440
 MODE_WRITE: Final = S_IFREG | 0o640
 MODE_DIRECTORY: Final = S_IFDIR | 0o750
+MODE_EVENTS: Final = S_IFDIR | 0o755
+MODE_WRITE_ONLY: Final = S_IFREG | 0o220
+MODE_FREE_BUFFER: Final = S_IFREG | 0o200
 MODE_ROOT: Final = S_IFDIR | 0o700
 NAME_MAX: Final = 255
+MODE_BITS: Final = 0o7777
 
 README: Final = "README"
 USER_EVENTS_STATUS: Final = "user_events_status"
@@ -36,6 +40,45 @@ ID: Final = "id"
 HEADER_PAGE: Final = "header_page"
 HEADER_EVENT: Final = "header_event"
 
+USER_EVENTS_DATA: Final = "user_events_data"
+SET_EVENT_PID: Final = "set_event_pid"
+SET_EVENT_NOTRACE_PID: Final = "set_event_notrace_pid"
+FILTER: Final = "filter"
+TRIGGER: Final = "trigger"
+HIST: Final = "hist"
+TRACE: Final = "trace"
+TRACE_PIPE: Final = "trace_pipe"
+TRACE_PIPE_RAW: Final = "trace_pipe_raw"
+TRACE_OPTIONS: Final = "trace_options"
+OPTIONS: Final = "options"
+TRACE_CLOCK: Final = "trace_clock"
+TRACE_MARKER: Final = "trace_marker"
+TRACE_MARKER_RAW: Final = "trace_marker_raw"
+BUFFER_PERCENT: Final = "buffer_percent"
+TRACING_CPUMASK: Final = "tracing_cpumask"
+TRACING_MAX_LATENCY: Final = "tracing_max_latency"
+TRACING_ON: Final = "tracing_on"
+TIMESTAMP_MODE: Final = "timestamp_mode"
+BUFFER_SIZE_KB: Final = "buffer_size_kb"
+BUFFER_TOTAL_SIZE_KB: Final = "buffer_total_size_kb"
+BUFFER_SUBBUF_SIZE_KB: Final = "buffer_subbuf_size_kb"
+CURRENT_TRACER: Final = "current_tracer"
+AVAILABLE_TRACERS: Final = "available_tracers"
+SNAPSHOT: Final = "snapshot"
+SNAPSHOT_RAW: Final = "snapshot_raw"
+ERROR_LOG: Final = "error_log"
+FREE_BUFFER: Final = "free_buffer"
+PER_CPU: Final = "per_cpu"
+STATS: Final = "stats"
+SAVED_CMDLINES: Final = "saved_cmdlines"
+SAVED_CMDLINES_SIZE: Final = "saved_cmdlines_size"
+SAVED_TGIDS: Final = "saved_tgids"
+
+STACK_EVENT_ID: Final = 4
+PRINT_EVENT_ID: Final = 5
+RAW_DATA_EVENT_ID: Final = 16
+"""Type ids of stack traces, and of what is written to ``trace_marker`` and ``trace_marker_raw``."""
+
 OWN: Final = "userevents"
 """The directory of our own files, at the top and in each instance."""
 OWN_PATTERNS: Final = "patterns"
@@ -44,9 +87,15 @@ OWN_STREAM: Final = "stream"
 OWN_CONTROL: Final = "control"
 OWN_HOLDERS: Final = "holders"
 OWN_INFO: Final = "info"
+OWN_EVENTS_MAX: Final = "user_events_max"
 
 SET_EVENT_WORD_MAX: Final = 127
 """Longest word of ``set_event``."""
+BUFFER_KIB_MAX: Final = 1 << 22
+PID_LIMIT: Final = 1 << 22
+UINT_MAX: Final = (1 << 32) - 1
+COMMAND_TEXT_MAX: Final = 4095
+"""Longest write to ``filter`` and ``trigger``."""
 COMMAND_BUFFER_SIZE: Final = 4096
 """What ``dynamic_events`` works on at a time: a line has at most two bytes less."""
 
@@ -60,8 +109,15 @@ Files that the kernel has, too, and that behave as its own:
   available_events        SYSTEM:EVENT, one a line
   set_event               the enabled ones; write '[!]SYSTEM:EVENT' to change that
   events/enable           0, 1, X (some) or ? (there is none); write 0 or 1
-  events/SYSTEM/enable    the same for one system
-  events/SYSTEM/EVENT/    enable, format, id
+  events/SYSTEM/          enable and filter, for every event of one system
+  events/SYSTEM/EVENT/    enable, filter, format, hist, id, trigger
+  user_events_data        what programs register events with, and write them to
+  trace                   what was written to it, as text; write to it (truncating) to clear it
+  trace_pipe              the same, consumed by whoever reads it; per_cpu/ has one CPU's, and pages
+  tracing_on              whether anything is kept; so do buffer_size_kb, trace_clock, trace_options
+  snapshot                what was in the rings when 1 was written here
+  set_event_pid           the threads that are kept; none means all
+  error_log               why filters and triggers were refused
   instances/              mkdir makes an independent consumer of events, rmdir removes it
 
 Files of our own:
@@ -70,5 +126,6 @@ Files of our own:
   userevents/stream       the recording stream; a read takes what it returns, one reader at a time
   userevents/control      finish: end the recording; rotate: end it and begin the next one
   userevents/holders      who holds each event
+  userevents/user_events_max  how many events there may be
   userevents/info         the tracer, or the instance, in JSON
 """

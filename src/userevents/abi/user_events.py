@@ -31,6 +31,8 @@ MAX_FIELD_ARRAY_SIZE: Final = 1024
 MAX_USER_EVENTS: Final = 32768
 """Default of kernel.user_events_max."""
 MAX_FAULT_TRIES: Final = 10
+PERF_MAX_TRACE_SIZE: Final = 8192
+"""Longest record that perf samples, its 8-byte header included, rounded up to 8."""
 PAGE_SIZE: Final = 4096
 
 EVENT_STATUS_FTRACE: Final = 0x01

@@ -3,12 +3,13 @@
 `Group` is the front door; ``docs/references-and-locks.md`` tells who holds whom.
 """
 
+from .dynamic import Deletion, parse_deletion
 from .enabler import Enabler, UserEventMm
 from .event import Holder, UserEvent
 from .group import Group
 from .ids import IdPool
 from .open_file import OpenFile
-from .ports import Caller, Fault, Memory, Observer, Pageable, Probe
+from .ports import Caller, Fault, Memory, Observer, Pageable, Probe, Task, UserMemory, Writer
 from .profile import PROFILES, V6_4, V6_12, Profile
 from .work import Work, WorkQueue
 
@@ -17,6 +18,7 @@ __all__ = [
     "V6_4",
     "V6_12",
     "Caller",
+    "Deletion",
     "Enabler",
     "Fault",
     "Group",
@@ -28,8 +30,12 @@ __all__ = [
     "Pageable",
     "Probe",
     "Profile",
+    "Task",
     "UserEvent",
     "UserEventMm",
+    "UserMemory",
     "Work",
     "WorkQueue",
+    "Writer",
+    "parse_deletion",
 ]

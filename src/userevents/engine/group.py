@@ -6,6 +6,7 @@ Source: user_events contract, abi.md sections 5 and 6.
 """
 
 import errno
+from collections.abc import Callable
 
 from ..abi.user_events import (
     MAX_NAME_ARGS_SIZE,
@@ -17,20 +18,21 @@ from ..abi.user_events import (
 )
 from ..errors import Refused
 from ..fields import difference, parse_command, parse_fields
-from .dynamic import creation_text, in_system, parse_deletion
+from .dynamic import Deletion, creation_text, in_system, parse_deletion
 from .enabler import UserEventMm
 from .event import UserEvent
 from .ids import IdPool
 from .lifecycle import Lifecycle, Log
 from .matching import same_fields, spaced
 from .open_file import OpenFile
-from .ports import Caller, Memory, Observer
+from .ports import Caller, Memory, Observer, Task, Writer
 from .profile import V6_12, Profile
 from .table import EventTable
 from .work import Work, WorkQueue
+from .write import write_event
 
-USER_ADDR_END = 1 << 63
-"""Addresses from here on are the kernel's; whether a lower one is mapped is found out by writing."""
+USER_ADDR_END = (1 << 56) - 4096
+"""Addresses from here on are no program's; whether a lower one is mapped is found out by writing."""
 
 
 class Group:
@@ -58,7 +60,8 @@ class Group:
         """kernel.user_events_max: how many events may be listed when another is created."""
         log = log if log is not None else _silent
         self.lifecycle = Lifecycle(profile, self.events, self.ids, self.queue, log, recover=recover)
-        self._multi_id = 0
+        self.next_multi_id = 0
+        """The suffix of the next multi-format event; never given twice (fields.md section 9)."""
 
     @property
     def observers(self) -> list[Observer]:
@@ -107,17 +110,34 @@ class Group:
             raise Refused(errno.EBADF, "this file is closed")
         self._check_registration(addr, bit, size, flags)
         mm.require_unused(addr, bit)
-        if len(text) >= MAX_NAME_ARGS_SIZE:
-            raise Refused(
-                errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
-            )
-        event = self._find_or_create(text, flags, caller, want_id)
-        try:
-            index = file.add(event)
-        finally:
-            event.put()
+        event, index = self._declare(file, text, flags, caller, want_id)
         mm.enable(event, addr, bit, size)
         return index
+
+    def register_task(
+        self, file: OpenFile, task: Task, text: Callable[[], str], *, addr: int, bit: int, size: int, flags: int
+    ) -> int:
+        """Register for a thread, which gets its user-event-mm as soon as its first registration looks for duplicates.
+
+        It keeps it when a later check fails. `text` is called for the declaration once the checks that come
+        before it have passed.
+
+        Source: user_events contract, abi.md section 5.1 steps 5 to 20.
+        """
+        self._check_registration(addr, bit, size, flags)
+        if task.mm is None:
+            task.mm = self.new_mm(task.memory, file.label)
+        task.mm.require_unused(addr, bit)
+        event, index = self._declare(file, text(), flags, task.caller, None)
+        task.mm.enable(event, addr, bit, size)
+        return index
+
+    def write(self, file: OpenFile, data: bytes, size: int, writer: Writer) -> int:
+        """Write one event: the index, then the payload; `data` is what could be read of `size` bytes.
+
+        Source: user_events contract, write.md section 2.
+        """
+        return write_event(self.profile, file, data, size, writer)
 
     def unregister(self, mm: UserEventMm, addr: int, bit: int) -> None:
         """Let the bit go and clear it; the file's write index keeps working.
@@ -144,19 +164,21 @@ class Group:
         """
         self._find_or_create(creation_text(text), USER_EVENT_REG_PERSIST, caller, None).put()
 
-    def dynamic_delete(self, text: str, caller: Caller) -> None:
+    def dynamic_delete(self, wanted: Deletion | str, caller: Caller) -> None:
         """Run one ``-:[SYSTEM/]NAME [FIELDS]`` line; every event that fits goes, the first failure stops.
 
         Source: user_events contract, abi.md section 6.
         """
-        wanted = parse_deletion(text)
+        wanted = parse_deletion(wanted) if isinstance(wanted, str) else wanted
         found = [
             event
             for event in self.events.named(wanted.name)
             if in_system(wanted.system) and spaced(wanted.args) and self._same(event, wanted.args)
         ]
         if not found:
-            raise Refused(errno.ENOENT, f"'{text}' fits no event; a deletion names all the fields of what it deletes")
+            raise Refused(
+                errno.ENOENT, f"'{wanted.name}' fits no event; a deletion names all the fields of what it deletes"
+            )
         for event in found:
             self._delete_by_hand(event, caller)
 
@@ -169,6 +191,23 @@ class Group:
             _require_idle(event)
         for event in self.events:
             self._delete_by_hand(event, caller)
+
+    def _declare(
+        self, file: OpenFile, text: str, flags: int, caller: Caller, want_id: int | None
+    ) -> tuple[UserEvent, int]:
+        """Find or create the event of a declaration, and put it into the file's table.
+
+        Source: user_events contract, abi.md section 5.1 steps 11 to 19.
+        """
+        if len(text) >= MAX_NAME_ARGS_SIZE:
+            raise Refused(
+                errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
+            )
+        event = self._find_or_create(text, flags, caller, want_id)
+        try:
+            return event, file.add(event)
+        finally:
+            event.put()
 
     def _check_registration(self, addr: int, bit: int, size: int, flags: int) -> None:
         if flags & ~self.profile.flags_mask:
@@ -215,8 +254,8 @@ class Group:
         multi = bool(flags & USER_EVENT_REG_MULTI_FORMAT)
         tracepoint_name = name
         if multi:
-            tracepoint_name = f"{name}.{self._multi_id:x}"
-            self._multi_id += 1
+            tracepoint_name = f"{name}.{self.next_multi_id:x}"
+            self.next_multi_id += 1
         fields = parse_fields(args)
         if len(self.events) >= self.user_events_max:
             raise Refused(

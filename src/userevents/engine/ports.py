@@ -6,6 +6,7 @@ The engine owns no memory, process or clock. A host (or a test) hands these in.
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from .enabler import UserEventMm
     from .event import UserEvent
 
 
@@ -34,6 +35,44 @@ class Pageable(Protocol):
         """Make the word at `addr` writable; raises `Fault` when that cannot be done."""
 
 
+class UserMemory(Memory, Protocol):
+    """A `Memory` that can also be copied from and to: what an ioctl's pointers point into."""
+
+    def read(self, addr: int, size: int) -> bytes:
+        """The `size` bytes at `addr`; raises `Fault` when any of them cannot be read."""
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Store `data` at `addr`; raises `Fault` when any of it cannot be."""
+
+
+class Writer(NamedTuple):
+    """Who writes an event, as its record and its trace line name them."""
+
+    tid: int
+    pid: int
+    comm: str
+    cpu: int
+
+
+class Task(Protocol):
+    """One thread of a process, making a call."""
+
+    mm: "UserEventMm | None"
+    """Its user-event-mm; None until its first registration."""
+
+    @property
+    def memory(self) -> UserMemory:
+        """Its address space."""
+
+    @property
+    def caller(self) -> "Caller":
+        """Its credentials."""
+
+    @property
+    def writer(self) -> Writer:
+        """What a record says of it."""
+
+
 class Caller(NamedTuple):
     """Who asks: the credentials that the contract's checks look at."""
 
@@ -53,6 +92,9 @@ class Probe(Protocol):
     @property
     def holder_name(self) -> str:
         """What `UserEvent.holders` calls it."""
+
+    def record(self, event: "UserEvent", payload: bytes, writer: Writer) -> bool:
+        """Take one written event, or leave it; False when its payload failed validation."""
 
 
 class Observer(Protocol):
