@@ -5,11 +5,20 @@ from collections.abc import Iterable, KeysView
 from typing import Final
 
 from ..abi.user_events import EVENT_STATUS_FTRACE
-from ..engine import Group, UserEvent
+from ..engine import Group, UserEvent, Writer
 from ..errors import Refused
+from .context import InstanceContext
+from .error_log import ErrorLog
+from .event_file import EventFile
+from .lines import Lines
+from .machine import Machine
+from .options import Options
 from .patterns import Pattern
+from .pid_list import PidList
 from .queue import StreamQueue
+from .recorder import Recorder, Rings
 from .selection import Selection
+from .trigger_context import TriggerContext
 
 REQUESTS: Final = ("finish", "rotate")
 
@@ -25,15 +34,25 @@ class Instance:
 
     status_bit = EVENT_STATUS_FTRACE
 
-    def __init__(self, name: str, group: Group) -> None:
+    def __init__(self, name: str, group: Group, machine: Machine | None = None) -> None:
         self.name = name
+        self.machine = machine if machine is not None else Machine()
+        self.recorder = Recorder(self.machine, expanded=bool(name))
+        """The rings that the tree shows; only what is written through the tree goes there."""
+        self.options = Options(top=not name)
+        self.errors = ErrorLog()
+        self.pids = PidList()
+        self.others_enabled = False
+        """Whether the events of other kinds are enabled, where there are any."""
         self.stream = StreamQueue()
         self.changes = 0
         """Grows with every change of what is enabled, wanted or selected."""
         self.request = ""
         """What a client asked of the recording (``finish``, ``rotate``) until whoever feeds the stream has done it."""
         self._group = group
+        self._files: dict[UserEvent, EventFile] = {}
         self._enabled: dict[UserEvent, bool] = {}
+        self._must_clear = False
         self._patterns: tuple[Pattern, ...] = ()
         self._selection = Selection()
         group.observers.append(self)
@@ -48,8 +67,13 @@ class Instance:
 
     @property
     def enabled(self) -> KeysView[UserEvent]:
-        """The enabled events: a live set."""
+        """The events that are recorded, by whomever enabled: a live set."""
         return self._enabled.keys()
+
+    @property
+    def group(self) -> Group:
+        """The events there are."""
+        return self._group
 
     @property
     def patterns(self) -> tuple[str, ...]:
@@ -71,21 +95,35 @@ class Instance:
         self.request = request
         self.changes += 1
 
+    def file(self, event: UserEvent) -> EventFile:
+        """The state of `event` here."""
+        found = self._files.get(event)
+        if found is None:
+            found = self._files[event] = EventFile(self, event)
+        return found
+
+    def attached(self, event: UserEvent) -> bool:
+        """Whether the instance listens to `event`, if only for its triggers."""
+        found = self._files.get(event)
+        return found is not None and found.attached
+
     def enable(self, event: UserEvent) -> None:
-        """Listen to `event`; nothing happens if it is enabled already."""
-        self._attach(event, by_pattern=False)
+        """Record `event`; nothing happens if it is enabled already."""
+        self.file(event).enable()
+        self._enabled[event] = False
 
     def disable(self, event: UserEvent) -> None:
-        """Stop listening to `event`; nothing happens if it is not enabled."""
-        if event in self._enabled:
-            del self._enabled[event]
-            self.changes += 1
-            event.detach(self)
+        """Record `event` no more; nothing happens if it is not enabled."""
+        found = self._files.get(event)
+        if found is not None:
+            found.disable()
 
     def disable_all(self) -> None:
-        """Stop listening to every event."""
-        for event in tuple(self._enabled):
-            self.disable(event)
+        """Stop listening to every event, those of other kinds included."""
+        self.others_enabled = False
+        for found in tuple(self._files.values()):
+            if found.attached:
+                found.disable()
 
     def set_patterns(self, patterns: Iterable[str]) -> None:
         """Want exactly what these patterns match, now and in the future, besides what is enabled by hand."""
@@ -108,23 +146,108 @@ class Instance:
             self._group.observers.remove(self)
         self._patterns = ()
         self.disable_all()
+        for found in tuple(self._files.values()):
+            found.clear_triggers()
         self.stream.close()
 
     def event_added(self, event: UserEvent) -> None:
         """Enable a new event that a pattern wants."""
-        if self._patterns and self._wants(event):
-            self._attach(event, by_pattern=True)
+        if self._patterns and event not in self._enabled and self._wants(event):
+            self.file(event).enable()
+            self._enabled[event] = True
 
     def event_removed(self, event: UserEvent) -> None:
-        """Nothing to do: an enabled event cannot go."""
+        """Forget the event's state; records of it that are left are for `reset_if_due`."""
+        found = self._files.pop(event, None)
+        if found is not None and found.was_attached:
+            self._must_clear = True
 
-    def _attach(self, event: UserEvent, *, by_pattern: bool) -> None:
-        if event not in self._enabled:
-            event.attach(self)
-            self._enabled[event] = by_pattern
-            self.changes += 1
-        elif not by_pattern:
-            self._enabled[event] = False
+    def reset_if_due(self) -> None:
+        """Empty the rings if an event that had been recorded is gone: deletions by hand end with this.
+
+        Source: user_events contract, lifecycle.md section 8.
+        """
+        if self._must_clear:
+            self._must_clear = False
+            self.recorder.reset()
+            self.recorder.clear_snapshot()
+
+    def record(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
+        """An attached event was written; False if its payload is not valid."""
+        return self._files[event].hit(payload, writer)
+
+    def set_option(self, text: str) -> None:
+        """Switch a trace option as ``trace_options`` spells it; ``overwrite`` is the rings' own."""
+        self.options.apply(text)
+        self.recorder.overwrite = self.options["overwrite"]
+
+    def write_mark(self, body: bytes, writer: Writer) -> None:
+        """Put a record of no event into the ring."""
+        rings = self.rings
+        if rings is not None:
+            self.commit(rings, self.now(), body, writer)
+
+    def lines(self) -> Lines:
+        """What makes the lines of ``trace``."""
+        return Lines(self._group, self.machine, self.options, self.recorder.clock)
+
+    # What an EventFile asks of its owner.
+
+    def attach(self, file: EventFile) -> None:
+        """Become a probe of the event; the first time, the rings get their full size."""
+        self.recorder.expand()
+        file.event.attach(self)
+
+    def detach(self, file: EventFile) -> None:
+        """Cease to be a probe of the event."""
+        file.event.detach(self)
+
+    def recording_changed(self, file: EventFile) -> None:
+        """Keep `enabled` true to the event files."""
+        if file.recording == (file.event in self._enabled):
+            return
+        self.changes += 1
+        if file.recording:
+            self._enabled[file.event] = False
+        else:
+            del self._enabled[file.event]
+
+    def selects(self, tid: int) -> bool:
+        """Whether ``set_event_pid`` lets a thread be recorded."""
+        return self.pids.selects(tid)
+
+    @property
+    def tracing_on(self) -> bool:
+        """Whether the rings take records."""
+        return self.recorder.tracing_on
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs there are."""
+        return self.machine.cpus
+
+    def now(self) -> int:
+        """The time of the chosen clock."""
+        return self.recorder.now()
+
+    @property
+    def rings(self) -> Rings | None:
+        """The rings that take records now; None while nothing is recorded."""
+        return self.recorder.rings if self.recorder.records else None
+
+    def commit(self, rings: Rings, ts_ns: int, body: bytes, writer: Writer) -> None:
+        """Put a record into the rings, and remember who wrote it."""
+        if writer.cpu not in self.recorder.cpus:
+            return
+        rings[writer.cpu].write(ts_ns, body, overwrite=self.recorder.overwrite)
+        if self.options["record-cmd"]:
+            self.machine.commands.note_name(writer)
+        if self.options["record-tgid"]:
+            self.machine.commands.note_process(writer)
+
+    def context(self, writer: Writer | None = None, now_ns: int | None = None) -> TriggerContext:
+        """What triggers may look at and do."""
+        return InstanceContext(self, writer, now_ns)
 
     def _wants(self, event: UserEvent) -> bool:
         return any(pattern.matches(event) for pattern in self._patterns)

@@ -1,0 +1,109 @@
+"""What all instances of one system share: its CPUs, its clocks, and the names of threads that recorded something.
+
+Source: user_events contract, tracefs.md sections 4 and 8.
+"""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from ..engine import Writer
+from .hist_names import HistNames
+
+Clock = Callable[[str], int]
+"""Gives the time of the named trace clock now; in ns but for the clocks that `CLOCKS` says count otherwise."""
+
+CLOCKS: Final = {
+    "local": True,
+    "global": True,
+    "counter": False,
+    "uptime": False,
+    "perf": True,
+    "mono": True,
+    "mono_raw": True,
+    "boot": True,
+    "tai": True,
+    "x86-tsc": False,
+}
+"""Every trace clock, in the order of the file, and whether it counts nanoseconds."""
+
+DEFAULT_COMMANDS: Final = 6552
+"""As many names as a 6.12 kernel has room for to begin with."""
+UNKNOWN: Final = "<...>"
+_STEP_NS: Final = 1000
+
+
+class Machine:
+    """CPUs, clocks and saved names. Without a `clock`, time is a counter that goes on by 1 us a look.
+
+    `has_other_events` says that events of other kinds share the tree, as a kernel's own do: they are not
+    shown, but ``events/enable`` counts them.
+    """
+
+    def __init__(
+        self, *, clock: Clock | None = None, cpus: int = 1, release: str = "userevents", has_other_events: bool = False
+    ) -> None:
+        self.cpus = cpus
+        self.release = release
+        self.has_other_events = has_other_events
+        self.clock = clock if clock is not None else _stepping_clock()
+        self.commands = SavedCommands()
+        self.hist_names = HistNames()
+
+
+class SavedCommands:
+    """The names and process ids of the threads that recorded last.
+
+    Source: user_events contract, tracefs.md section 8 (saved_cmdlines, saved_tgids).
+    """
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[int, str] = OrderedDict()
+        self._tgids: dict[int, int] = {}
+        self._limit = DEFAULT_COMMANDS
+
+    @property
+    def limit(self) -> int:
+        """How many names are kept."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._shorten()
+
+    def note_name(self, writer: Writer) -> None:
+        """Remember the name of a thread."""
+        self._names[writer.tid] = writer.comm
+        self._names.move_to_end(writer.tid)
+        self._shorten()
+
+    def note_process(self, writer: Writer) -> None:
+        """Remember which process a thread belongs to."""
+        self._tgids[writer.tid] = writer.pid
+
+    def name(self, tid: int) -> str:
+        """The name of a thread, ``<...>`` if it is not known."""
+        return "<idle>" if tid == 0 else self._names.get(tid, UNKNOWN)
+
+    def process(self, tid: int) -> int | None:
+        """The process of a thread, None if it is not known."""
+        return self._tgids.get(tid)
+
+    def names_text(self) -> str:
+        """What ``saved_cmdlines`` shows."""
+        return "".join(f"{tid} {name}\n" for tid, name in self._names.items())
+
+    def processes_text(self) -> str:
+        """What ``saved_tgids`` shows."""
+        return "".join(f"{tid} {pid}\n" for tid, pid in sorted(self._tgids.items()))
+
+    def _shorten(self) -> None:
+        while len(self._names) > self._limit:
+            self._names.popitem(last=False)
+
+
+def _stepping_clock() -> Clock:
+    times = itertools.count(_STEP_NS, _STEP_NS)
+    return lambda name: next(times)
