@@ -23,21 +23,21 @@ def test_files_are_read_and_written_through_the_socket(server: Server, access: S
     server.loop.call(lambda: [server.world.register(f"e{number}", bit=number) for number in range(20)])
     write_file(access, "set_event", b"e3\ne5\n e7")
     assert read_file(access, "set_event") == b"user_events:e7\nuser_events:e5\nuser_events:e3\n"
-    assert len(access.listdir("events/user_events")) == 21
+    assert len(access.listdir("events/user_events")) == 22
 
 
 def test_a_listing_may_be_larger_than_one_answer(server: Server, access: SocketAccess) -> None:
     """Thousands of long names arrive complete."""
     names = [f"{'n' * 200}{number}" for number in range(4000)]
     server.loop.call(lambda: [server.world.register(name, addr=8 * at) for at, name in enumerate(names)])
-    assert access.listdir("events/user_events") == ["enable", *names]
+    assert access.listdir("events/user_events") == ["enable", "filter", *names]
 
 
 def test_names_are_kernel_text(server: Server, access: SocketAccess) -> None:
     """One character a byte, both ways."""
     name = "größe".encode().decode("latin-1")
     server.loop.call(lambda: server.world.register(name))
-    assert access.listdir("events/user_events") == ["enable", name]
+    assert access.listdir("events/user_events") == ["enable", "filter", name]
     assert read_file(access, f"events/user_events/{name}/enable") == b"0\n"
 
 

@@ -71,8 +71,8 @@ def test_directories_are_listed_in_pieces_and_looked_at(server: Server, client: 
             break
         assert listing.endswith(b"\0")
         names += listing[:-1].split(b"\0")
-    assert len(names) == len(set(names)) == 3001
-    assert client.ask(wire.OP_STAT, b"events") == (0, struct.pack("<IQ", 0o40750, 0))
+    assert len(names) == len(set(names)) == 3002
+    assert client.ask(wire.OP_STAT, b"events") == (0, struct.pack("<IQ", 0o40755, 0))
 
 
 def test_several_requests_may_be_under_way(server: Server, client: RawClient) -> None:

@@ -11,6 +11,14 @@ from userevents.abi import tracefs as abi
 from userevents.tracefs import Caller, PlainSystem, Tree
 
 Declare = Callable[..., None]
+WRITTEN_ONLY = (
+    "/stream",
+    "/control",
+    "/user_events_data",
+    "/free_buffer",
+    "/trace_marker",
+    "/trace_marker_raw",
+)
 OWNER, FRIEND, STRANGER = Caller(1000, 1000, False), Caller(1001, 50, False), Caller(1001, 1001, False)
 
 
@@ -20,27 +28,31 @@ def test_the_tree_has_the_kernels_names_and_one_directory_of_ours(shell: Shell, 
     shell.tree.mkdir("instances/night")
     top = set(shell.tree.listdir(""))
     own = set(shell.tree.listdir("userevents"))
-    assert top == {
+    of_instance = set(shell.tree.listdir("instances/night"))
+    assert top - of_instance == {
         "README",
+        "user_events_data",
         "user_events_status",
         "dynamic_events",
         "available_events",
-        "set_event",
-        "events",
         "instances",
-        "userevents",
+        "saved_cmdlines",
+        "saved_cmdlines_size",
+        "saved_tgids",
     }
+    assert of_instance < top
+    assert {"events", "trace", "trace_pipe", "per_cpu", "set_event", "tracing_on", "userevents"} < of_instance
     assert {"patterns", "select", "stream", "holders", "info"} <= own
-    assert set(shell.tree.listdir("instances/night")) == {"set_event", "events", "userevents"}
     for place in ("", "instances/night/"):
         assert set(shell.tree.listdir(f"{place}userevents")) == own
         assert shell.tree.listdir(f"{place}events") == ["enable", "header_page", "header_event", "user_events"]
-        assert shell.tree.listdir(f"{place}events/user_events") == ["enable", "tick"]
-        assert shell.tree.listdir(f"{place}events/user_events/tick/") == ["enable", "format", "id"]
+        assert shell.tree.listdir(f"{place}events/user_events") == ["enable", "filter", "tick"]
+        files = ["enable", "filter", "format", "hist", "id", "trigger"]
+        assert shell.tree.listdir(f"{place}events/user_events/tick/") == files
 
 
 def test_every_listed_name_leads_somewhere(shell: Shell, declare: Declare) -> None:
-    """What listdir shows can be looked at, all the way down; files can be opened and read."""
+    """What listdir shows can be looked at, all the way down; files can be opened, and read if they are for reading."""
     declare("tick u32 a")
     shell.tree.mkdir("instances/night")
     seen = []
@@ -50,8 +62,8 @@ def test_every_listed_name_leads_somewhere(shell: Shell, declare: Declare) -> No
         if shell.tree.stat(path).mode & abi.S_IFMT == abi.S_IFDIR:
             for name in shell.tree.listdir(path):
                 look(f"{path}/{name}")
-        elif not path.endswith(("/stream", "/control")):
-            shell.cat(path)
+        elif not path.endswith(WRITTEN_ONLY):
+            assert refusal(lambda: shell.cat(path)) in ("", "EAGAIN")
 
     look("")
     assert len(seen) > 40
@@ -61,7 +73,10 @@ def test_every_listed_name_leads_somewhere(shell: Shell, declare: Declare) -> No
     ("path", "mode"),
     [
         ("", 0o40700),
-        ("events", 0o40750),
+        ("events", 0o40755),
+        ("instances", 0o40750),
+        ("trace_marker", 0o100220),
+        ("free_buffer", 0o100200),
         ("user_events_status", 0o100440),
         ("dynamic_events", 0o100640),
         ("./events//enable", 0o100640),
@@ -203,6 +218,6 @@ def test_names_no_directory_can_have_are_refused_when_listed(shell: Shell, decla
 def test_an_event_named_like_a_file_hides_it(shell: Shell, declare: Declare) -> None:
     """Seen on 6.12: both are listed, and the name leads to the event's directory."""
     declare("enable u32 a", ".. u32 a")
-    assert shell.tree.listdir("events/user_events") == ["enable", "enable"]
+    assert shell.tree.listdir("events/user_events") == ["enable", "filter", "enable"]
     assert refusal(lambda: shell.cat("events/user_events/enable")) == "EISDIR"
     assert shell.cat("events/user_events/enable/enable") == "0\n"

@@ -20,6 +20,7 @@ from ..errors import NoTracer, Unusable
 from ..instance import Instance
 from ..session import directory as runtime_directory
 from ..session import layout, locks
+from .clocks import machine
 from .inotify import DirectoryWatch
 from .loop import Loop
 from .programs import Programs, is_session, recording_header
@@ -47,7 +48,8 @@ class Tracer:
     ) -> None:
         self.loop = Loop(self._trouble)
         self.group = Group(log=log)
-        self.instances: dict[str, Instance] = {"": Instance("", self.group)}
+        self._machine = machine()
+        self.instances: dict[str, Instance] = {"": Instance("", self.group, self._machine)}
         self.activity = threading.Event()
         self.pokes: list[Callable[[], None]] = []
         self.directories: list[str] = []
@@ -153,7 +155,7 @@ class Tracer:
 
     def create_instance(self, name: str) -> Instance:
         """Make an instance; its stream begins with the recording's header."""
-        instance = Instance(name, self.group)
+        instance = Instance(name, self.group, self._machine)
         instance.stream.on_ack = _keep
         self.instances[name] = instance
         instance.stream.push(stream.pack_start() + stream.pack_header(recording_header()), None, 0)

@@ -1,8 +1,8 @@
 """The virtual tracing file system: every way in (socket, FUSE, in-process) is a client of `Tree`."""
 
 from ..engine import Caller
-from .node import OpenNode
+from .node import OpenNode, WriteCall
 from .system import TOP, PlainSystem, System
 from .tree import NodeStat, Tree
 
-__all__ = ["TOP", "Caller", "NodeStat", "OpenNode", "PlainSystem", "System", "Tree"]
+__all__ = ["TOP", "Caller", "NodeStat", "OpenNode", "PlainSystem", "System", "Tree", "WriteCall"]

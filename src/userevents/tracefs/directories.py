@@ -8,8 +8,12 @@ from typing import ClassVar
 
 from ..abi import tracefs as abi
 from ..errors import Refused
+from . import controls
+from . import trace_files as trace
+from .data_file import UserEventsData
 from .dynamic_events import DynamicEvents
 from .enable import EventEnable, SetEvent, SystemEnable
+from .event_controls import EventFilter, EventHist, EventTrigger, SystemFilter
 from .event_files import AvailableEvents, EventId, Format, HeaderEvent, HeaderPage, Readme, Status
 from .node import Directory, Node
 from .own import Control, Holders, Info, Patterns, Select, Stream
@@ -43,19 +47,29 @@ class OwnDirectory(FixedDirectory):
         abi.OWN_CONTROL: Control,
         abi.OWN_HOLDERS: Holders,
         abi.OWN_INFO: Info,
+        abi.OWN_EVENTS_MAX: controls.EventsMax,
     }
 
 
 class EventDirectory(FixedDirectory):
     """``events/SYSTEM/EVENT/``."""
 
-    table: ClassVar[Table] = {abi.ENABLE: EventEnable, abi.FORMAT: Format, abi.ID: EventId}
+    mode: ClassVar[int] = abi.MODE_EVENTS
+    table: ClassVar[Table] = {
+        abi.ENABLE: EventEnable,
+        abi.FILTER: EventFilter,
+        abi.FORMAT: Format,
+        abi.HIST: EventHist,
+        abi.ID: EventId,
+        abi.TRIGGER: EventTrigger,
+    }
 
 
 class SystemDirectory(FixedDirectory):
     """``events/SYSTEM/``: there while the system has an event. An event's directory hides a file of its name."""
 
-    table: ClassVar[Table] = {abi.ENABLE: SystemEnable}
+    mode: ClassVar[int] = abi.MODE_EVENTS
+    table: ClassVar[Table] = {abi.ENABLE: SystemEnable, abi.FILTER: SystemFilter}
 
     def names(self) -> list[str]:
         """The files and the events; EIO when an event's name cannot be that of a directory."""
@@ -74,6 +88,7 @@ class SystemDirectory(FixedDirectory):
 class EventsDirectory(FixedDirectory):
     """``events/``."""
 
+    mode: ClassVar[int] = abi.MODE_EVENTS
     table: ClassVar[Table] = {abi.ENABLE: SystemEnable, abi.HEADER_PAGE: HeaderPage, abi.HEADER_EVENT: HeaderEvent}
 
     def names(self) -> list[str]:
@@ -87,10 +102,68 @@ class EventsDirectory(FixedDirectory):
         return super().child(name)
 
 
+class CpuDirectory(FixedDirectory):
+    """``per_cpu/cpuN/``."""
+
+    table: ClassVar[Table] = {
+        abi.BUFFER_SIZE_KB: controls.BufferSize,
+        abi.SNAPSHOT: trace.Snapshot,
+        abi.SNAPSHOT_RAW: trace.SnapshotRaw,
+        abi.STATS: trace.Stats,
+        abi.TRACE: trace.Trace,
+        abi.TRACE_PIPE: trace.TracePipe,
+        abi.TRACE_PIPE_RAW: trace.TracePipeRaw,
+    }
+
+
+class CpusDirectory(Directory):
+    """``per_cpu/``."""
+
+    def names(self) -> list[str]:
+        """One directory a CPU."""
+        return [f"cpu{cpu}" for cpu in range(self.place.instance.machine.cpus)]
+
+    def child(self, name: str) -> Node | None:
+        """The directory of one CPU."""
+        names = self.names()
+        return CpuDirectory(self.place._replace(cpu=names.index(name))) if name in names else None
+
+
+_INSTANCE: Table = {
+    abi.BUFFER_PERCENT: controls.BufferPercent,
+    abi.BUFFER_SIZE_KB: controls.BufferSize,
+    abi.BUFFER_SUBBUF_SIZE_KB: controls.SubbufSize,
+    abi.BUFFER_TOTAL_SIZE_KB: controls.BufferTotalSize,
+    abi.AVAILABLE_TRACERS: controls.AvailableTracers,
+    abi.CURRENT_TRACER: controls.CurrentTracer,
+    abi.ERROR_LOG: controls.ErrorLogFile,
+    abi.EVENTS: EventsDirectory,
+    abi.FREE_BUFFER: controls.FreeBuffer,
+    abi.OPTIONS: controls.OptionsDirectory,
+    abi.OWN: OwnDirectory,
+    abi.PER_CPU: CpusDirectory,
+    abi.SET_EVENT: SetEvent,
+    abi.SET_EVENT_NOTRACE_PID: controls.EventNotracePids,
+    abi.SET_EVENT_PID: controls.EventPids,
+    abi.SNAPSHOT: trace.Snapshot,
+    abi.TIMESTAMP_MODE: controls.TimestampMode,
+    abi.TRACE: trace.Trace,
+    abi.TRACE_CLOCK: controls.TraceClock,
+    abi.TRACE_MARKER: controls.TraceMarker,
+    abi.TRACE_MARKER_RAW: controls.TraceMarkerRaw,
+    abi.TRACE_OPTIONS: controls.TraceOptions,
+    abi.TRACE_PIPE: trace.TracePipe,
+    abi.TRACING_CPUMASK: controls.TracingCpumask,
+    abi.TRACING_MAX_LATENCY: controls.TracingMaxLatency,
+    abi.TRACING_ON: controls.TracingOn,
+}
+"""What every instance has, the top one included."""
+
+
 class InstanceDirectory(FixedDirectory):
     """``instances/NAME/``."""
 
-    table: ClassVar[Table] = {abi.SET_EVENT: SetEvent, abi.EVENTS: EventsDirectory, abi.OWN: OwnDirectory}
+    table: ClassVar[Table] = _INSTANCE
 
 
 class InstancesDirectory(Directory):
@@ -122,13 +195,14 @@ class TopDirectory(FixedDirectory):
     """The root of the tree: the top instance, and what exists only once."""
 
     mode: ClassVar[int] = abi.MODE_ROOT
-    table: ClassVar[Table] = {
+    table: ClassVar[Table] = _INSTANCE | {
         abi.README: Readme,
+        abi.USER_EVENTS_DATA: UserEventsData,
         abi.USER_EVENTS_STATUS: Status,
         abi.DYNAMIC_EVENTS: DynamicEvents,
         abi.AVAILABLE_EVENTS: AvailableEvents,
-        abi.SET_EVENT: SetEvent,
-        abi.EVENTS: EventsDirectory,
         abi.INSTANCES: InstancesDirectory,
-        abi.OWN: OwnDirectory,
+        abi.SAVED_CMDLINES: controls.SavedCommandsFile,
+        abi.SAVED_CMDLINES_SIZE: controls.SavedCommandsSize,
+        abi.SAVED_TGIDS: controls.SavedProcesses,
     }

@@ -7,7 +7,7 @@ import errno
 from typing import ClassVar
 
 from ..abi import tracefs as abi
-from ..engine import Caller
+from ..engine import Caller, parse_deletion
 from ..errors import Refused
 from ..fields import dynamic_events_line
 from .node import File, OpenNode
@@ -23,7 +23,10 @@ class DynamicEvents(File):
     def opened(self, node: OpenNode) -> None:
         """Truncating deletes every event, or refuses with EBUSY when one is in use."""
         if node.flags & abi.O_TRUNC and node.flags & abi.O_ACCMODE != abi.O_RDONLY:
-            self.place.system.group.dynamic_truncate(node.caller)
+            try:
+                self.place.system.group.dynamic_truncate(node.caller)
+            finally:
+                self._close_deletion()
 
     def text(self) -> str:
         """One line an event, oldest first."""
@@ -44,9 +47,18 @@ class DynamicEvents(File):
             return
         group = self.place.system.group
         if line[0] in "-!":
-            group.dynamic_delete(line, caller)
+            deletion = parse_deletion(line)
+            try:
+                group.dynamic_delete(deletion, caller)
+            finally:
+                self._close_deletion()
         else:
             group.dynamic_create(line, caller)
+
+    def _close_deletion(self) -> None:
+        """A deletion by hand, whether or not it found anything, ends by emptying the rings that held what is gone."""
+        for instance in self.place.system.instances.values():
+            instance.reset_if_due()
 
 
 def _next_command(data: bytes, start: int) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from .text import parse_unsigned
 
 _WORD = re.compile(rb"[\t-\r \xa0]*([^\t-\r \xa0\x00]*)")
 """White space as the kernel's isspace() has it, then a word."""
+_EVERYTHING = ("*:*", "*:", ":*", ":")
 _ALL_OF = {0: "?", 1: "0", 2: "1", 3: "X"}
 """What a summary reads: bit 0 = some event is disabled, bit 1 = some event is enabled."""
 
@@ -27,9 +28,9 @@ class EventEnable(File):
     mode: ClassVar[int] = abi.MODE_WRITE
 
     def text(self) -> str:
-        """``0`` or ``1``."""
+        """``0`` or ``1``, and ``*`` while triggers hold the event."""
         event = live_event(self)
-        return f"{int(event in self.place.instance.enabled)}\n"
+        return self.place.instance.file(event).enable_text
 
     def write(self, node: OpenNode, data: bytes) -> int:
         """Enable (1) or disable (0) the event in this instance."""
@@ -46,19 +47,26 @@ class SystemEnable(File):
     def text(self) -> str:
         """``0`` none, ``1`` all, ``X`` some of them, ``?`` there is no event."""
         found = 0
+        if self._counts_others():
+            found = 2 if self.place.instance.others_enabled else 1
         for event in self._events():
-            found |= 2 if event in self.place.instance.enabled else 1
+            found |= 2 if self.place.instance.attached(event) else 1
         return _ALL_OF[found] + "\n"
 
     def write(self, node: OpenNode, data: bytes) -> int:
         """Enable or disable every event; EINVAL when there is none."""
         wanted = _on_or_off(data)
         events = self._events()
-        if not events:
+        if self._counts_others():
+            self.place.instance.others_enabled = wanted
+        elif not events:
             raise Refused(errno.EINVAL, f"there is no event in '{self.place.event_system or 'any system'}'")
         for event in events:
             _switch(self.place.instance, event, wanted)
         return len(data)
+
+    def _counts_others(self) -> bool:
+        return not self.place.event_system and self.place.instance.machine.has_other_events
 
     def _events(self) -> tuple[UserEvent, ...]:
         events = self.place.system.group.events
@@ -77,8 +85,8 @@ class SetEvent(File):
 
     def text(self) -> str:
         """The enabled events, newest first as the kernel lists them."""
-        enabled = self.place.instance.enabled
-        return listing(event for event in reversed(self.place.system.group.events) if event in enabled)
+        attached = self.place.instance.attached
+        return listing(event for event in reversed(self.place.system.group.events) if attached(event))
 
     def write(self, node: OpenNode, data: bytes) -> int:
         """Take one word, with the white space before it and the character that ends it."""
@@ -90,7 +98,10 @@ class SetEvent(File):
 
     def _apply(self, spec: str, wanted: bool) -> None:
         matched = [event for event in self.place.system.group.events if spec_matches(spec, event)]
-        if not matched:
+        instance = self.place.instance
+        if spec in _EVERYTHING and instance.machine.has_other_events:
+            instance.others_enabled = wanted
+        elif not matched:
             raise Refused(errno.EINVAL, f"'{spec}' names no event; write SYSTEM:EVENT, SYSTEM: or EVENT")
         for event in matched:
             _switch(self.place.instance, event, wanted)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ..abi import tracefs as abi
-from ..engine import Caller, UserEvent
+from ..engine import Caller, Task, UserEvent
 from ..errors import Refused
 from ..instance import Instance
 
@@ -23,6 +23,20 @@ class Place(NamedTuple):
     instance: Instance
     event_system: str = ""
     event: UserEvent | None = None
+    cpu: int = -1
+    """One CPU's files, or (-1) those of all."""
+    option: str = ""
+
+
+class WriteCall(NamedTuple):
+    """What a write knows besides its bytes."""
+
+    task: Task | None = None
+    """Who writes; None where the door cannot tell."""
+    offset: int = 0
+    """Where pwrite says to write."""
+    size: int | None = None
+    """How many bytes were to be written, where not all of them could be read."""
 
 
 class Node:
@@ -82,6 +96,18 @@ class File(Node):
         """Take `data`, or the first part of it; returns how many bytes were taken."""
         raise Refused(errno.EINVAL, "this file cannot be written")
 
+    def write_call(self, node: "OpenNode", data: bytes, call: WriteCall) -> int:
+        """Take `data`, knowing who writes and where; most files do not care."""
+        return self.write(node, data)
+
+    def ioctl(self, node: "OpenNode", command: int, argument: int, task: Task) -> int:
+        """Do what an ioctl asks; ENOTTY for files that know none."""
+        raise Refused(errno.ENOTTY, f"'{node.path}' knows no ioctl 0x{command:x}")
+
+    def seek(self, node: "OpenNode", offset: int) -> int:
+        """Go on reading at `offset`; ESPIPE for files that have no positions."""
+        return node.move_to(offset)
+
     def readable(self) -> bool:
         """Whether a read would return at once."""
         return True
@@ -90,10 +116,22 @@ class File(Node):
 class OpenNode:
     """One opening of a file: flags, position, and the text it is being read from."""
 
-    def __init__(self, file: File, path: str, flags: int, caller: Caller, on_close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        file: File,
+        path: str,
+        flags: int,
+        caller: Caller,
+        on_close: Callable[[], None],
+        task: Task | None = None,
+    ) -> None:
         self.path = path
         self.flags = flags
         self.caller = caller
+        self.task = task
+        """Who opened it, as far as the door can tell."""
+        self.state: object = None
+        """What the file keeps for this opening."""
         self._file = file
         self._on_close = on_close
         self._position = 0
@@ -110,12 +148,29 @@ class OpenNode:
             raise Refused(errno.EBADF, f"'{self.path}' is not open for reading")
         return self._file.read(self, size, offset)
 
-    def write(self, data: bytes) -> int:
-        """Hand `data` to the file; returns how many bytes it took."""
+    def write(self, data: bytes, call: WriteCall | None = None) -> int:
+        """Hand `data` to the file; returns how many bytes it took. `call` tells more where the door knows more."""
         self._require_open()
         if self.flags & abi.O_ACCMODE == abi.O_RDONLY:
             raise Refused(errno.EBADF, f"'{self.path}' is not open for writing")
-        return self._file.write(self, data)
+        return self._file.write_call(self, data, call if call is not None else WriteCall(self.task))
+
+    def ioctl(self, command: int, argument: int, task: Task) -> int:
+        """Make an ioctl for `task`, in whose memory `argument` points."""
+        self._require_open()
+        return self._file.ioctl(self, command, argument, task)
+
+    def seek(self, offset: int) -> int:
+        """Go on reading at `offset` (lseek with SEEK_SET)."""
+        self._require_open()
+        return self._file.seek(self, offset)
+
+    def move_to(self, offset: int) -> int:
+        """Set the own position."""
+        if offset < 0:
+            raise Refused(errno.EINVAL, f"offset {offset} is negative")
+        self._position = offset
+        return offset
 
     def readable(self) -> bool:
         """Whether a read would return something, or the end, at once."""

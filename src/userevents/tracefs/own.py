@@ -10,7 +10,7 @@ from ..errors import Refused
 from ..instance import Selection
 from .node import File, OpenNode
 from .system import TOP
-from .text import text_lines
+from .text import text_lines, truncates
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -127,8 +127,3 @@ class Info(File):
 def _one_line(text: str) -> str:
     """Text with its control characters escaped: a process may call itself anything."""
     return text.translate(_ESCAPES)
-
-
-def truncates(node: OpenNode) -> bool:
-    """Whether opening `node` empties the file."""
-    return bool(node.flags & abi.O_TRUNC) and node.flags & abi.O_ACCMODE != abi.O_RDONLY

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ..engine import Group
 from ..errors import Refused
-from ..instance import Instance
+from ..instance import Instance, Machine, Perf
 
 TOP = ""
 """The name of the top instance, which is always there."""
@@ -36,15 +36,17 @@ class System(Protocol):
 class PlainSystem:
     """A system with nothing behind it: for tests, for embedding, and as a base."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, machine: Machine | None = None) -> None:
         self.group = group
-        self.instances: dict[str, Instance] = {TOP: Instance(TOP, group)}
+        self.machine = machine if machine is not None else Machine()
+        self.perf = Perf(group)
+        self.instances: dict[str, Instance] = {TOP: Instance(TOP, group, self.machine)}
 
     def create_instance(self, name: str) -> Instance:
         """Make an instance; EEXIST if there is one of that name."""
         if name in self.instances:
             raise Refused(errno.EEXIST, f"instance '{name}' exists")
-        instance = self.instances[name] = Instance(name, self.group)
+        instance = self.instances[name] = Instance(name, self.group, self.machine)
         return instance
 
     def remove_instance(self, name: str) -> None:

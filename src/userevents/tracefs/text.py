@@ -5,9 +5,12 @@ Source: user_events contract, tracefs.md (head).
 
 import errno
 
+from ..abi import tracefs as abi
 from ..errors import Refused
+from .node import OpenNode
 
 _ULONG_MAX = (1 << 64) - 1
+_SPACES = "\t\n\v\f\r \xa0"
 
 
 def parse_unsigned(data: bytes) -> int:
@@ -25,6 +28,18 @@ def parse_unsigned(data: bytes) -> int:
     if number > _ULONG_MAX:
         raise Refused(errno.ERANGE, f"'{number}' has more than 64 bits")
     return number
+
+
+def command_text(data: bytes) -> str:
+    """The command in a write: up to a NUL, white space around it left out; EINVAL when it is longer than a page."""
+    if len(data) > abi.COMMAND_TEXT_MAX:
+        raise Refused(errno.EINVAL, f"a command of {len(data)} bytes; at most {abi.COMMAND_TEXT_MAX} fit")
+    return data.partition(b"\0")[0].decode("latin-1").strip(_SPACES)
+
+
+def truncates(node: OpenNode) -> bool:
+    """Whether opening `node` empties the file."""
+    return bool(node.flags & abi.O_TRUNC) and node.flags & abi.O_ACCMODE != abi.O_RDONLY
 
 
 def text_lines(data: bytes) -> list[str]:

@@ -7,7 +7,7 @@ import errno
 from typing import NamedTuple
 
 from ..abi import tracefs as abi
-from ..engine import Caller
+from ..engine import Caller, Task, UserEvent
 from ..errors import Refused
 from ..instance import Instance
 from .directories import TopDirectory
@@ -36,16 +36,21 @@ class Tree:
         self.uid = uid
         self.gid = gid
         self._opens: dict[Instance, int] = {}
+        self._modes: dict[str, tuple[int, UserEvent | None, Instance]] = {}
+        """Modes that were changed, and whose files they are: an event's later namesake does not have them."""
 
-    def open(self, path: str, flags: int, caller: Caller) -> OpenNode:
-        """Open a file. ENOENT, ENOTDIR, EISDIR or EACCES as for any file; a node may refuse, too."""
+    def open(self, path: str, flags: int, caller: Caller, task: Task | None = None) -> OpenNode:
+        """Open a file, for `task` where the door knows it.
+
+        ENOENT, ENOTDIR, EISDIR or EACCES as for any file; a node may refuse, too.
+        """
         node = self._walk(path, caller)
         if not isinstance(node, File):
             raise Refused(errno.EISDIR, f"'{path}' is a directory")
         access = flags & abi.O_ACCMODE
         self._permit(node, _READ * (access != abi.O_WRONLY) | _WRITE * (access != abi.O_RDONLY), path, caller)
         instance = node.place.instance
-        opened = OpenNode(node, path, flags, caller, lambda: self._closed(instance))
+        opened = OpenNode(node, path, flags, caller, lambda: self._closed(instance), task)
         node.opened(opened)
         self._opens[instance] = self._opens.get(instance, 0) + 1
         return opened
@@ -97,7 +102,20 @@ class Tree:
 
     def stat(self, path: str, caller: Caller | None = None) -> NodeStat:
         """Kind and mode of a node."""
-        return NodeStat(self._walk(path, caller).mode)
+        return NodeStat(self._mode(self._walk(path, caller), _clean(path)))
+
+    def chmod(self, path: str, mode: int, caller: Caller | None = None) -> None:
+        """Change who may use a node; EPERM for all but its owner and root."""
+        node = self._walk(path, caller)
+        if caller is not None and caller.uid not in (0, self.uid):
+            raise Refused(errno.EPERM, f"'{path}' is not the user {caller.uid}'s")
+        self._modes[_clean(path)] = mode & abi.MODE_BITS, node.place.event, node.place.instance
+
+    def _mode(self, node: Node, path: str) -> int:
+        mode, *whose = self._modes.get(path, (0, None, None))
+        if whose != [node.place.event, node.place.instance]:
+            return node.mode
+        return node.mode & abi.S_IFMT | mode
 
     @property
     def _top(self) -> Instance:
@@ -116,28 +134,36 @@ class Tree:
 
     def _walk(self, path: str, caller: Caller | None) -> Node:
         node: Node = TopDirectory(Place(self.system, self._top))
+        here = ""
         for name in (part for part in path.split("/") if part not in ("", ".")):
             if not isinstance(node, Directory):
                 raise Refused(errno.ENOTDIR, f"'{path}' goes through a file")
-            self._permit(node, _SEARCH, path, caller)
+            self._permit(node, _SEARCH, here, caller)
             found = node.child(name)
             if found is None:
                 raise Refused(errno.ENOENT, f"'{path}' does not exist")
             node = found
+            here = f"{here}/{name}" if here else name
         return node
 
     def _permit(self, node: Node, wanted: int, path: str, caller: Caller | None) -> None:
         """EACCES unless the mode lets `caller` do all of `wanted`; root may everything."""
         if self.uid is None or caller is None or caller.uid == 0:
             return
+        mode = self._mode(node, _clean(path))
         if caller.uid == self.uid:
-            granted = node.mode >> 6
+            granted = mode >> 6
         elif caller.gid == self.gid:
-            granted = node.mode >> 3
+            granted = mode >> 3
         else:
-            granted = node.mode
+            granted = mode
         if wanted & ~granted:
             raise Refused(errno.EACCES, f"'{path}': the user {caller.uid} may not do this to a file of {self.uid}")
+
+
+def _clean(path: str) -> str:
+    """A path without needless parts."""
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def _split(path: str) -> tuple[str, str]:

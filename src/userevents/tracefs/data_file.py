@@ -1,0 +1,161 @@
+"""``user_events_data``: the three ioctls with their structures, and writing events.
+
+Each opening has a table of events of its own (`OpenFile`). A structure is copied from the caller's memory, and
+every check comes in the kernel's order, since callers can tell which of two mistakes was seen first.
+
+Source: user_events contract, abi.md sections 1 to 5, write.md sections 1 and 2.
+"""
+
+import errno
+import struct
+from collections.abc import Callable
+from typing import ClassVar, Final
+
+from ..abi import tracefs as abi
+from ..abi import user_events as uapi
+from ..engine import Fault, OpenFile, Task, UserMemory
+from ..errors import Refused
+from .node import File, OpenNode, WriteCall
+
+_REG: Final = struct.Struct(uapi.USER_REG)
+_UNREG: Final = struct.Struct(uapi.USER_UNREG)
+_SIZE: Final = struct.Struct("<I")
+
+
+class UserEventsData(File):
+    """``user_events_data``."""
+
+    mode: ClassVar[int] = abi.MODE_WRITE
+
+    def opened(self, node: OpenNode) -> None:
+        """Begin with an empty table; truncating changes nothing."""
+        node.state = self.place.system.group.open_file(_label(node))
+
+    def closed(self, node: OpenNode, *, aborted: bool) -> None:
+        """The final close: every event registered here loses a reference."""
+        _table(node).close()
+
+    def read(self, node: OpenNode, size: int, offset: int | None) -> bytes:
+        """EINVAL: there is nothing to read."""
+        raise Refused(errno.EINVAL, f"'{node.path}' cannot be read")
+
+    def seek(self, node: OpenNode, offset: int) -> int:
+        """ESPIPE: there are no positions."""
+        raise Refused(errno.ESPIPE, f"'{node.path}' has no positions")
+
+    def write_call(self, node: OpenNode, data: bytes, call: WriteCall) -> int:
+        """Write one event: a 4-byte index, then the payload.
+
+        Source: user_events contract, write.md section 2.
+        """
+        if call.offset:
+            raise Refused(errno.EFAULT, f"a write at offset {call.offset}; '{node.path}' has no positions")
+        if call.task is None:
+            raise Refused(errno.EOPNOTSUPP, "this door cannot say who writes, so it cannot write events")
+        size = len(data) if call.size is None else call.size
+        return self.place.system.group.write(_table(node), data, size, call.task.writer)
+
+    def ioctl(self, node: OpenNode, command: int, argument: int, task: Task) -> int:
+        """Register, unregister or delete."""
+        run = _COMMANDS.get(command)
+        if run is None:
+            raise Refused(errno.ENOTTY, f"'{node.path}' knows no ioctl 0x{command:x}")
+        run(self, node, argument, task)
+        return 0
+
+    def register(self, node: OpenNode, argument: int, task: Task) -> None:
+        """DIAG_IOCSREG.
+
+        Source: user_events contract, abi.md section 5.1.
+        """
+        raw = _copy_struct(task.memory, argument, uapi.USER_REG_SIZE)
+        _, bit, size, flags, addr, name_addr, _ = _REG.unpack(raw)
+        index = self.place.system.group.register_task(
+            _table(node),
+            task,
+            lambda: _copy_text(task.memory, name_addr),
+            addr=addr,
+            bit=bit,
+            size=size,
+            flags=flags,
+        )
+        try:
+            task.memory.write(argument + uapi.USER_REG_WRITE_INDEX_OFFSET, _SIZE.pack(index))
+        except Fault:
+            pass  # as in the kernel: the registration stands
+
+    def unregister(self, node: OpenNode, argument: int, task: Task) -> None:
+        """DIAG_IOCSUNREG; any open `user_events_data` will do.
+
+        Source: user_events contract, abi.md section 5.2.
+        """
+        raw = _copy_struct(task.memory, argument, uapi.USER_UNREG_SIZE)
+        _, bit, reserved, reserved2, addr = _UNREG.unpack(raw)
+        if reserved or reserved2:
+            raise Refused(errno.EINVAL, f"reserved fields hold {reserved} and {reserved2}; they must be 0")
+        if task.mm is None:
+            raise Refused(errno.ENOENT, f"bit {bit} of address 0x{addr:x}: this thread has registered nothing")
+        self.place.system.group.unregister(task.mm, addr, bit)
+
+    def delete(self, node: OpenNode, argument: int, task: Task) -> None:
+        """DIAG_IOCSDEL.
+
+        Source: user_events contract, abi.md section 5.3.
+        """
+        name = _copy_text(task.memory, argument)
+        self.place.system.group.delete(name, task.caller)
+
+
+_COMMANDS: Final[dict[int, Callable[[UserEventsData, OpenNode, int, Task], None]]] = {
+    uapi.DIAG_IOCSREG: UserEventsData.register,
+    uapi.DIAG_IOCSUNREG: UserEventsData.unregister,
+    uapi.DIAG_IOCSDEL: UserEventsData.delete,
+}
+
+
+def _table(node: OpenNode) -> OpenFile:
+    if not isinstance(node.state, OpenFile):
+        raise Refused(errno.EBADF, f"'{node.path}' is no open user_events_data")
+    return node.state
+
+
+def _label(node: OpenNode) -> str:
+    if node.task is None:
+        return f"user {node.caller.uid}"
+    return f"pid {node.task.writer.pid} ({node.task.writer.comm})"
+
+
+def _copy_struct(memory: UserMemory, addr: int, known_size: int) -> bytes:
+    """The part of a structure that we know; what the caller's own, longer one has besides must be zero.
+
+    Source: user_events contract, abi.md section 5.1 steps 1 to 4.
+    """
+    size = _SIZE.unpack(_read(memory, addr, _SIZE.size))[0]
+    if size > uapi.PAGE_SIZE:
+        raise Refused(errno.E2BIG, f"a structure of {size} bytes; at most {uapi.PAGE_SIZE}")
+    if size < known_size:
+        raise Refused(errno.EINVAL, f"a structure of {size} bytes; it has at least {known_size}")
+    tail = _read(memory, addr + known_size, size - known_size)
+    if any(tail):
+        raise Refused(errno.E2BIG, f"the {len(tail)} bytes after the first {known_size} are not all zero")
+    return _read(memory, addr, known_size)
+
+
+def _copy_text(memory: UserMemory, addr: int) -> str:
+    """A NUL-terminated text, one character a byte; EINVAL when it is too long, EFAULT when it cannot be read."""
+    text = b""
+    while len(text) < uapi.MAX_NAME_ARGS_SIZE:
+        room = min(uapi.MAX_NAME_ARGS_SIZE - len(text), uapi.PAGE_SIZE - addr % uapi.PAGE_SIZE)
+        piece, nul, _ = _read(memory, addr, room).partition(b"\0")
+        text += piece
+        if nul:
+            return text.decode("latin-1")
+        addr += room
+    raise Refused(errno.EINVAL, f"a text of {len(text)} bytes or more; at most {uapi.MAX_NAME_ARGS_SIZE - 1} fit")
+
+
+def _read(memory: UserMemory, addr: int, size: int) -> bytes:
+    try:
+        return memory.read(addr, size)
+    except Fault:
+        raise Refused(errno.EFAULT, f"the {size} bytes at 0x{addr:x} cannot be read") from None
