@@ -42,6 +42,12 @@ def test(arguments: list[str]) -> int:
     return _become([str(PYTHON), "-P", "-m", "pytest", *arguments])
 
 
+def vectors(arguments: list[str]) -> int:
+    """Replay recorded kernel behaviour against our tree (./dev vectors [--profile v6.4] FILE...)."""
+    environment.ensure("run")
+    return _become([str(PYTHON), "-P", str(ROOT / "tools" / "vectors.py"), *arguments])
+
+
 def check(arguments: list[str]) -> int:
     """Check style, types, imports between rooms and docs: fast, for before a commit."""
     if arguments:
@@ -90,7 +96,7 @@ def clean(arguments: list[str]) -> int:
 
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
-    verb.__name__: verb for verb in (setup, demo, test, check, bench, fix, clean)
+    verb.__name__: verb for verb in (setup, demo, test, vectors, check, bench, fix, clean)
 }
 
 
