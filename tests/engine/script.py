@@ -4,14 +4,17 @@ A line is ``[PROCESS:] VERB WORDS... [KEY=VALUE...] [-> RESULT]``. Without a pro
 verb returns, or the errno's name when it is refused; without one it must merely not be refused.
 """
 
+import re
 import shlex
 from collections.abc import Callable
 from functools import partial
 
 from tests.engine.world import ROOT, USER, WORD, FakeMemory, Probe, World
-from userevents.engine import V6_12, Caller, OpenFile, Profile, UserEventMm
+from userevents.engine import V6_12, Caller, OpenFile, Profile, UserEventMm, Writer
 from userevents.errors import Refused
+from userevents.instance import Instance, Perf, Subscription
 
+OPTION = re.compile("([a-z]+)=([^=]*)")
 FLAGS = {"persist": 1, "multi": 2, "both": 3}
 
 
@@ -33,6 +36,10 @@ class Script:
         self.group = self.world.group
         self.processes = {"p1": Process(self.world.memory, self.world.mm)}
         self.probes: dict[str, Probe] = {}
+        self.perf = Perf(self.group)
+        self.subscriptions: dict[str, Subscription] = {}
+        self.instance = Instance("night", self.group)
+        """What triggers belong to."""
         self.ids: dict[str, int] = {}
         self.destroys = 0
         self.group.lifecycle.before_destroy = self._count
@@ -47,10 +54,9 @@ class Script:
         words = shlex.split(order)
         name = words.pop(0)[:-1] if words[0].endswith(":") else "p1"
         verb = getattr(self, f"do_{words[0]}")
-        options = dict(word.split("=") for word in words[1:] if "=" in word)
-        result = _outcome(
-            partial(verb, self._process(name), *(word for word in words[1:] if "=" not in word), **options)
-        )
+        options = {found[1]: found[2] for word in words[1:] if (found := OPTION.fullmatch(word))}
+        arguments = [word for word in words[1:] if not OPTION.fullmatch(word)]
+        result = _outcome(partial(verb, self._process(name), *arguments, **options))
         if expected:
             assert result == expected, f"{line}: got {result}"
         else:
@@ -84,9 +90,20 @@ class Script:
         """Unregister a bit of the word."""
         self.group.unregister(process.mm, WORD, int(bit))
 
+    def do_dup(self, process: Process, file: str, copy: str) -> None:
+        """Another descriptor of the same open file."""
+        process.files[copy] = process.files[file]
+
+    def do_write(self, process: Process, index: str, file: str = "f") -> int:
+        """Write an event with a payload of four bytes."""
+        data = int(index).to_bytes(4, "little") + bytes(4)
+        return self.group.write(process.files[file], data, len(data), Writer(1, 1, "test", 0))
+
     def do_close(self, process: Process, file: str = "f") -> None:
-        """The final close of a file."""
-        process.files[file].close()
+        """Close a descriptor; the last one of an open file closes that."""
+        closed = process.files.pop(file)
+        if closed not in process.files.values():
+            closed.close()
 
     def do_exit(self, process: Process) -> None:
         """The process ends, however it does: memory first, then files."""
@@ -139,6 +156,22 @@ class Script:
     def do_disable(self, process: Process, name: str, tracer: str = "top") -> None:
         """A tracer detaches."""
         self.world.event(name).detach(self.probes[tracer])
+
+    def do_perf(self, process: Process, name: str, subscription: str) -> None:
+        """perf opens an event."""
+        self.subscriptions[subscription] = self.perf.open(self.world.event(name).id, 1)
+
+    def do_unperf(self, process: Process, subscription: str) -> None:
+        """perf closes what it opened."""
+        self.subscriptions.pop(subscription).close()
+
+    def do_trigger(self, process: Process, name: str, command: str) -> None:
+        """Write a line to an event's trigger file."""
+        self.instance.file(self.world.event(name)).write_trigger(command)
+
+    def do_enabled(self, process: Process, name: str) -> str:
+        """What the event's enable file shows."""
+        return self.instance.file(self.world.event(name)).enable_text.rstrip()
 
     def do_poll(self, process: Process) -> None:
         """Let the worker run until nothing waits."""

@@ -7,6 +7,7 @@ from .dynamic import Deletion, parse_deletion
 from .enabler import Enabler, UserEventMm
 from .event import Holder, UserEvent
 from .group import Group
+from .history import Entry, GoneEvent, History
 from .ids import IdPool
 from .open_file import OpenFile
 from .ports import Caller, Fault, Memory, Observer, Pageable, Probe, Task, UserMemory, Writer
@@ -20,8 +21,11 @@ __all__ = [
     "Caller",
     "Deletion",
     "Enabler",
+    "Entry",
     "Fault",
+    "GoneEvent",
     "Group",
+    "History",
     "Holder",
     "IdPool",
     "Memory",

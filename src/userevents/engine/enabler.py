@@ -13,7 +13,7 @@ from ..abi.user_events import MAX_FAULT_TRIES
 from ..errors import Refused
 from .event import UserEvent
 from .lifecycle import Lifecycle
-from .ports import Fault, Memory, Pageable
+from .ports import Fault, Memory
 
 WARN_QUEUE_FAULT = "user_events: Unable to queue fault handler"
 
@@ -67,7 +67,8 @@ class UserEventMm:
         self._lifecycle = lifecycle
         self._number = next(lifecycle.mm_numbers)
         self._memory = memory
-        self._fault_in: Callable[[int], None] | None = memory.fault_in if isinstance(memory, Pageable) else None
+        self._fault_in: Callable[[int], None] | None = getattr(memory, "fault_in", None)
+        """Of a `Pageable` memory; asked for by name, since isinstance() of a protocol costs more than all the rest."""
         self.label = label
         """Whose memory this is, in words."""
         self.tasks = 1
@@ -108,6 +109,7 @@ class UserEventMm:
         """
         enabler = self.enablers.get((addr, bit))
         if enabler is not None:
+            enabler.event.note("refused", f"{self.label}: bit {bit} of 0x{addr:x} follows it already")
             raise Refused(
                 errno.EADDRINUSE,
                 f"bit {bit} of address 0x{addr:x} already follows event '{enabler.event.tracepoint_name}' in this"
@@ -221,4 +223,5 @@ class UserEventMm:
         """Forget an enabler; its reference goes last, and may be the event's last."""
         del self.enablers[enabler.addr, enabler.bit]
         del enabler.event.enablers[enabler]
+        enabler.event.note("unregistered", self.label)
         self._lifecycle.put(enabler.event)

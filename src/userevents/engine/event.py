@@ -124,6 +124,7 @@ class UserEvent:
             raise Refused(errno.EEXIST, f"'{probe.holder_name}' already listens to '{self.tracepoint_name}'")
         self.probes[probe] = None
         self._lifecycle.get(self)
+        self.note("enabled", probe.holder_name)
         self._update_status()
 
     def detach(self, probe: "Probe") -> None:
@@ -134,8 +135,13 @@ class UserEvent:
         if probe not in self.probes:
             raise Refused(errno.ENOENT, f"'{probe.holder_name}' does not listen to '{self.tracepoint_name}'")
         del self.probes[probe]
+        self.note("disabled", probe.holder_name)
         self._update_status()
         self._lifecycle.put(self)
+
+    def note(self, what: str, who: str = "") -> None:
+        """Keep in the event's history that something happened to it."""
+        self._lifecycle.history.note(self, what, who)
 
     def holders(self) -> list[Holder]:
         """Everything that keeps the event alive, one entry a reference."""

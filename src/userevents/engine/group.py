@@ -17,10 +17,11 @@ from ..abi.user_events import (
     USER_EVENTS_SYSTEM,
 )
 from ..errors import Refused
-from ..fields import difference, parse_command, parse_fields
+from ..fields import clash, parse_command, parse_fields
 from .dynamic import Deletion, creation_text, in_system, parse_deletion
 from .enabler import UserEventMm
 from .event import UserEvent
+from .history import Clock, History
 from .ids import IdPool
 from .lifecycle import Lifecycle, Log
 from .matching import same_fields, spaced
@@ -31,6 +32,8 @@ from .table import EventTable
 from .work import Work, WorkQueue
 from .write import write_event
 
+HOLDERS_SHOWN = 8
+"""How many holders a refusal names."""
 USER_ADDR_END = (1 << 56) - 4096
 """Addresses from here on are no program's; whether a lower one is mapped is found out by writing."""
 
@@ -50,6 +53,7 @@ class Group:
         log: Log | None = None,
         queue: WorkQueue | None = None,
         recover: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.profile = profile
         self.ids = ids if ids is not None else IdPool()
@@ -59,7 +63,7 @@ class Group:
         self.user_events_max = MAX_USER_EVENTS
         """kernel.user_events_max: how many events may be listed when another is created."""
         log = log if log is not None else _silent
-        self.lifecycle = Lifecycle(profile, self.events, self.ids, self.queue, log, recover=recover)
+        self.lifecycle = Lifecycle(profile, self.events, self.ids, self.queue, log, recover=recover, clock=clock)
         self.next_multi_id = 0
         """The suffix of the next multi-format event; never given twice (fields.md section 9)."""
 
@@ -69,9 +73,19 @@ class Group:
         return self.lifecycle.observers
 
     @property
+    def history(self) -> History:
+        """What happened to the events lately."""
+        return self.lifecycle.history
+
+    @property
     def pending(self) -> tuple[Work, ...]:
         """The deferred steps that wait."""
         return self.queue.items
+
+    @property
+    def has_work(self) -> bool:
+        """Whether deferred steps wait."""
+        return bool(self.queue)
 
     def run_work(self) -> int:
         """Run every deferred step, and those that they defer in turn; returns how many ran."""
@@ -162,7 +176,8 @@ class Group:
 
         Source: user_events contract, abi.md section 6.
         """
-        self._find_or_create(creation_text(text), USER_EVENT_REG_PERSIST, caller, None).put()
+        who = f"user {caller.uid} (dynamic_events)"
+        self._find_or_create(creation_text(text), USER_EVENT_REG_PERSIST, caller, None, who).put()
 
     def dynamic_delete(self, wanted: Deletion | str, caller: Caller) -> None:
         """Run one ``-:[SYSTEM/]NAME [FIELDS]`` line; every event that fits goes, the first failure stops.
@@ -203,7 +218,7 @@ class Group:
             raise Refused(
                 errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
             )
-        event = self._find_or_create(text, flags, caller, want_id)
+        event = self._find_or_create(text, flags, caller, want_id, file.label)
         try:
             return event, file.add(event)
         finally:
@@ -221,8 +236,8 @@ class Group:
         if addr + size > USER_ADDR_END:
             raise Refused(errno.EFAULT, f"address 0x{addr:x} is not user memory")
 
-    def _find_or_create(self, text: str, flags: int, caller: Caller, want_id: int | None) -> UserEvent:
-        """The event that `text` declares, one reference taken for the caller.
+    def _find_or_create(self, text: str, flags: int, caller: Caller, want_id: int | None, who: str) -> UserEvent:
+        """The event that `text` declares, one reference taken for the caller; `who` asks.
 
         Source: user_events contract, abi.md section 5.1 steps 12 to 18.
         """
@@ -233,13 +248,14 @@ class Group:
             raise Refused(errno.EINVAL, f"flags 0x{flags:x}: {self.profile.name} refuses every flag")
         if flags & USER_EVENT_REG_PERSIST and not caller.perfmon:
             raise Refused(errno.EPERM, f"a persistent '{name}' needs CAP_PERFMON; register it without persist")
-        event = self._find(name, args, flags)
+        event = self._find(name, args, flags, who)
         if event is None:
-            return self._create(name, args, flags, want_id)
+            return self._create(name, args, flags, want_id, who)
         event.get()
+        event.note("registered again", who)
         return event
 
-    def _find(self, name: str, args: str, flags: int) -> UserEvent | None:
+    def _find(self, name: str, args: str, flags: int, who: str) -> UserEvent | None:
         multi = bool(flags & USER_EVENT_REG_MULTI_FORMAT)
         for event in self.events.named(name):
             if event.multi != multi:
@@ -247,10 +263,12 @@ class Group:
             if self._same(event, args):
                 return event
             if not multi:
-                raise Refused(errno.EADDRINUSE, _clash(event, args))
+                reason = clash(name, event.fields, args)
+                event.note("refused", f"{who}: {reason}")
+                raise Refused(errno.EADDRINUSE, reason)
         return None
 
-    def _create(self, name: str, args: str, flags: int, want_id: int | None) -> UserEvent:
+    def _create(self, name: str, args: str, flags: int, want_id: int | None, who: str) -> UserEvent:
         multi = bool(flags & USER_EVENT_REG_MULTI_FORMAT)
         tracepoint_name = name
         if multi:
@@ -273,6 +291,7 @@ class Group:
         )
         event.listed = True
         self.events.add(event)
+        event.note("registered", who)
         for observer in tuple(self.observers):
             observer.event_added(event)
         return event
@@ -288,24 +307,18 @@ class Group:
         _require_idle(event)
         if event.persist and not caller.perfmon:
             raise Refused(errno.EPERM, f"deleting the persistent event '{event.name}' needs CAP_PERFMON")
+        event.note("deleted by hand", f"user {caller.uid}")
         self.lifecycle.destroy(event)
 
 
 def _require_idle(event: UserEvent) -> None:
     if event.refcnt == event.last_reference:
         return
-    held = ", ".join(sorted({holder.kind for holder in event.holders()}))
+    others = [f"{holder.kind} {holder.detail}".rstrip() for holder in event.holders() if holder.kind != "self"]
+    held = ", ".join(others[:HOLDERS_SHOWN]) or "nobody that is known"
+    held += f" and {len(others) - HOLDERS_SHOWN} more" if len(others) > HOLDERS_SHOWN else ""
     way_out = "let its holders go first" if event.persist else "an auto-delete event goes by itself"
     raise Refused(errno.EBUSY, f"event '{event.name}' is held by: {held}; {way_out}")
-
-
-def _clash(event: UserEvent, args: str) -> str:
-    """Why `args` is not `event`: the second of EADDRINUSE's two meanings."""
-    try:
-        differs = difference(event.fields, parse_fields(args))
-    except Refused as refused:
-        differs = refused.reason
-    return f"event '{event.name}' is already registered with other fields: {differs} (use multi_format to keep both)"
 
 
 def _silent(level: str, message: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ..errors import Refused
 from .event import UserEvent
+from .history import Clock, History
 from .ids import IdPool
 from .ports import Observer
 from .profile import Profile
@@ -44,7 +45,15 @@ class Lifecycle:
     """The reference rules of one group."""
 
     def __init__(
-        self, profile: Profile, table: EventTable, ids: IdPool, queue: WorkQueue, log: Log, *, recover: bool = False
+        self,
+        profile: Profile,
+        table: EventTable,
+        ids: IdPool,
+        queue: WorkQueue,
+        log: Log,
+        *,
+        recover: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.profile = profile
         self.table = table
@@ -53,6 +62,7 @@ class Lifecycle:
         self.log = log
         self.recover = recover
         """Keep the promise of the kernel's comments: a stuck event goes at its next last put, or by hand."""
+        self.history = History(clock)
         self.observers: list[Observer] = []
         self.mm_numbers = itertools.count(1)
         """Numbers for user-event-mms, which have no address to be told apart by."""
@@ -82,6 +92,7 @@ class Lifecycle:
             return
         elif event.persist:
             self.log("alert", ALERT_PERSISTENT)
+            self.history.note(event, "put too often")
         else:
             self._retake(event)
             self._queue_destroy(event)
@@ -91,11 +102,13 @@ class Lifecycle:
         event.work = None
         event.refcnt -= 1
         if event.refcnt > 0:
+            self.history.note(event, "kept", "somebody came before the destroy ran")
             return
         try:
             self.destroy(event)
-        except Refused:
+        except Refused as refused:
             self.log("warn", WARN_DESTROY)
+            self.history.note(event, "destroy failed", refused.reason)
             event.refcnt = 1
             event.stuck = 1
 
@@ -114,6 +127,7 @@ class Lifecycle:
         event.fields = fields
         event.listed = False
         event.refcnt = event.stuck = 0
+        self.history.close(event)
         self.table.remove(event)
         self.ids.free(event.id)
         for observer in tuple(self.observers):
@@ -127,6 +141,8 @@ class Lifecycle:
         work = DestroyWork(self, event)
         if self.queue.push(work):
             event.work = work
+            self.history.note(event, "last put", "its destroy is queued")
             return
         event.stuck = 1
+        self.history.note(event, "last put", "its destroy could not be queued")
         self.log("warn", WARN_QUEUE)

@@ -48,4 +48,5 @@ class OpenFile:
         self.closed = True
         for event in self._events:
             del event.files[self]
+            event.note("file closed", self.label)
             self._lifecycle.put(event)

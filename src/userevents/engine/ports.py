@@ -3,7 +3,7 @@
 The engine owns no memory, process or clock. A host (or a test) hands these in.
 """
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .enabler import UserEventMm
@@ -24,11 +24,10 @@ class Memory(Protocol):
         """
 
 
-@runtime_checkable
 class Pageable(Protocol):
-    """A `Memory` whose words may first have to be brought in (the kernel's fault-in).
+    """A `Memory` with a method `fault_in`, whose words may first have to be brought in (the kernel's fault-in).
 
-    A `Memory` without this is simply tried again.
+    A `Memory` without it is simply tried again.
     """
 
     def fault_in(self, addr: int) -> None:

@@ -7,15 +7,18 @@ Programs under trace import this room at start-up: it stays small and imports no
 from .format import dynamic_events_line, format_text
 from .format_reader import EventFormat, parse_format
 from .grammar import Declaration, Field, fields_text, min_payload, parse_command, parse_declaration, parse_fields
-from .matching import difference, matches
-from .payload import decode, validate
+from .matching import clash, difference, matches
+from .payload import Checks, checks, decode, passes, validate
 from .trace_text import kernel_text
 from .types import field_size
 
 __all__ = [
+    "Checks",
     "Declaration",
     "EventFormat",
     "Field",
+    "checks",
+    "clash",
     "decode",
     "difference",
     "dynamic_events_line",
@@ -29,5 +32,6 @@ __all__ = [
     "parse_declaration",
     "parse_fields",
     "parse_format",
+    "passes",
     "validate",
 ]

@@ -4,9 +4,14 @@ Source: user_events contract, fields.md section 5.
 """
 
 from itertools import zip_longest
+from typing import Final
 
-from .grammar import Field
+from ..errors import Refused
+from .grammar import Field, fields_text, parse_fields
 from .kernel_text import words
+
+DIFFERENCES_SHOWN: Final = 8
+"""How many fields a difference names."""
 
 
 def matches(fields: tuple[Field, ...], args: str) -> bool:
@@ -34,16 +39,35 @@ def matches(fields: tuple[Field, ...], args: str) -> bool:
 
 
 def difference(fields: tuple[Field, ...], other_fields: tuple[Field, ...]) -> str:
-    """Say where two field lists first differ, for a person: ``'u32 count' here, 'u64 count' there``.
+    """Say field by field where a declaration of `other_fields` is not what is registered; empty if nowhere.
 
     >>> from .grammar import parse_fields
     >>> difference(parse_fields("u32 a; u32 b"), parse_fields("u32 a"))
-    "'u32 b' here, no further field there"
+    "registered 'u32 b', declared no further field"
     """
-    for here, there in zip_longest(map(_shown, fields), map(_shown, other_fields), fillvalue="no further field"):
-        if here != there:
-            return f"{here} here, {there} there"
-    return "no field differs"
+    pairs = zip_longest(map(_shown, fields), map(_shown, other_fields), fillvalue="no further field")
+    found = [f"registered {ours}, declared {theirs}" for ours, theirs in pairs if ours != theirs]
+    if len(found) > DIFFERENCES_SHOWN:
+        found[DIFFERENCES_SHOWN:] = [f"and {len(found) - DIFFERENCES_SHOWN} more fields differ"]
+    return "; ".join(found)
+
+
+def clash(name: str, fields: tuple[Field, ...], args: str) -> str:
+    """Say why a declaration of `args` is not the event `name` with `fields`: the second of EADDRINUSE's two meanings.
+
+    >>> from .grammar import parse_fields
+    >>> clash("tick", parse_fields("u32 a"), "u32 a;;")
+    "event 'tick' is already registered with the same fields spelled otherwise: declare it as 'tick u32 a'"
+    """
+    registered = f"event '{name}' is already registered"
+    try:
+        differs = difference(fields, parse_fields(args))
+    except Refused as refused:
+        return f"{registered}, and otherwise than this declaration, which is none: {refused.reason}"
+    if not differs:
+        spelled = f"{name} {fields_text(fields)}".rstrip()
+        return f"{registered} with the same fields spelled otherwise: declare it as '{spelled}'"
+    return f"{registered} with other fields: {differs} (use multi_format to keep both)"
 
 
 def _shown(field: Field) -> str:

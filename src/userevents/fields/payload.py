@@ -15,19 +15,22 @@ from .types import DATA_LOC, DYN_LOC_SIZE, NUMBER, REL_LOC, STRUCT, filter_class
 Value = int | str | bytes | float | None
 """A decoded field; None where the record does not reach."""
 
-_Reading = tuple[int, int, int, bool]
+Checks = tuple[tuple[int, bool, bool], ...]
+"""Of each dynamic field: where its word is, whether its offset counts from behind it, whether it is text."""
+
+Reading = tuple[int, int, int, bool]
 """How to read one field: what it is (below), its start, its end, and whether a number is signed."""
 
-_INTEGER: Final = 0
-_FLOAT: Final = 1
-_BYTES: Final = 2
-_TEXT: Final = 3
-_DATA_BYTES: Final = 4
-_DATA_TEXT: Final = 5
-_REL_BYTES: Final = 6
-_REL_TEXT: Final = 7
+INTEGER: Final = 0
+FLOAT: Final = 1
+BYTES: Final = 2
+TEXT: Final = 3
+DATA_BYTES: Final = 4
+DATA_TEXT: Final = 5
+REL_BYTES: Final = 6
+REL_TEXT: Final = 7
 
-_plans: dict[tuple[Field, ...], tuple[_Reading, ...]] = {}
+_plans: dict[tuple[Field, ...], tuple[Reading, ...]] = {}
 _PLANS_MAX: Final = 1024
 
 
@@ -45,14 +48,31 @@ def validate(fields: tuple[Field, ...], record: bytes) -> bool:
     >>> validate(name, bytes(8) + b"\\0\\0\\3\\0ab\\0"), validate(name, bytes(8) + b"\\0\\0\\3\\0abc")
     (True, False)
     """
-    for field in fields:
-        if field.ctype.startswith((DATA_LOC, REL_LOC)):
-            start, size = dynamic_range(field.offset, record, field.ctype.startswith(REL_LOC))
-            end = start + size
-            if start < 0 or end > len(record):
-                return False
-            if "char" in field.ctype and end and record[end - 1]:
-                return False
+    return passes(checks(fields), record)
+
+
+def checks(fields: tuple[Field, ...]) -> Checks:
+    """Return what `validate` looks at, for many records of one event: hand it to `passes`."""
+    return tuple(
+        (field.offset, field.ctype.startswith(REL_LOC), "char" in field.ctype)
+        for field in fields
+        if field.ctype.startswith((DATA_LOC, REL_LOC))
+    )
+
+
+def passes(checks: Checks, record: bytes) -> bool:
+    """Tell of one record what `validate` tells."""
+    size = len(record)
+    for offset, is_relative, is_text in checks:
+        start = offset + DYN_LOC_SIZE
+        if start > size:
+            return False
+        word = int.from_bytes(record[offset:start], "little")
+        end = (word & 0xFFFF) + (word >> 16)
+        if is_relative:
+            end += start
+        if end > size or (is_text and end and record[end - 1]):
+            return False
     return True
 
 
@@ -86,13 +106,13 @@ def decode(fields: tuple[Field, ...], record: bytes | memoryview) -> tuple[Value
     if plan is None:
         if len(_plans) >= _PLANS_MAX:
             _plans.clear()
-        plan = _plans[fields] = tuple(map(_reading_of, fields))
+        plan = _plans[fields] = readings(fields)
     data = bytes(record)
     length = len(data)
     return tuple(
         (
             int.from_bytes(data[start:end], "little", signed=signed)
-            if kind == _INTEGER
+            if kind == INTEGER
             else _value(kind, start, end, data)
         )
         if end <= length
@@ -102,10 +122,10 @@ def decode(fields: tuple[Field, ...], record: bytes | memoryview) -> tuple[Value
 
 
 def _value(kind: int, start: int, end: int, data: bytes) -> Value:
-    if kind == _FLOAT:
+    if kind == FLOAT:
         return float(unpack_from("<d", data, start)[0])
-    if kind >= _DATA_BYTES:
-        start, size = dynamic_range(start, data, relative=kind >= _REL_BYTES)
+    if kind >= DATA_BYTES:
+        start, size = dynamic_range(start, data, relative=kind >= REL_BYTES)
         end = start + size
         if start < 0 or end > len(data):
             return None
@@ -113,18 +133,19 @@ def _value(kind: int, start: int, end: int, data: bytes) -> Value:
     return value.partition(b"\0")[0].decode("utf-8", "backslashreplace") if kind & 1 else value
 
 
-def _reading_of(field: Field) -> _Reading:
-    return _kind_of(field), field.offset, field.offset + field.size, field.signed
+def readings(fields: tuple[Field, ...]) -> tuple[Reading, ...]:
+    """Return how each field of a record is read."""
+    return tuple((_kind_of(field), field.offset, field.offset + field.size, field.signed) for field in fields)
 
 
 def _kind_of(field: Field) -> int:
     is_text = "char" in field.ctype
     if field.ctype.startswith(DATA_LOC):
-        return _DATA_TEXT if is_text else _DATA_BYTES
+        return DATA_TEXT if is_text else DATA_BYTES
     if field.ctype.startswith(REL_LOC):
-        return _REL_TEXT if is_text else _REL_BYTES
+        return REL_TEXT if is_text else REL_BYTES
     if filter_class(field.ctype) != NUMBER or "[" in field.ctype:
-        return _TEXT if is_text else _BYTES
+        return TEXT if is_text else BYTES
     if field.ctype.startswith(STRUCT) and "*" not in field.ctype:
-        return _FLOAT if field.ctype == "struct f64" and field.size == 8 else _BYTES
-    return _INTEGER if field.size in (1, 2, 4, 8) else _BYTES
+        return FLOAT if field.ctype == "struct f64" and field.size == 8 else BYTES
+    return INTEGER if field.size in (1, 2, 4, 8) else BYTES
