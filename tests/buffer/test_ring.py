@@ -2,7 +2,8 @@
 
 import pytest
 
-from userevents.buffer import CpuRing, missed, pages_for, records, ring_kib
+from tests.buffer import recorded
+from userevents.buffer import CpuRing, missed, page_data, pages_for, records, ring_kib
 
 BIG = bytes(2000)
 """Two of these fit a page."""
@@ -105,3 +106,61 @@ def test_a_smaller_ring_keeps_the_newest_pages() -> None:
 def test_sizes_are_rounded_up_to_whole_pages(kib: int, shown: int) -> None:
     """As `buffer_size_kb` of 6.12 shows them; a ring has at least two pages."""
     assert ring_kib(pages_for(kib << 10)) == shown
+
+
+def test_a_record_after_a_discarded_one_has_the_kernels_bytes() -> None:
+    """Its time stands before it as an absolute stamp; one that begins a page needs none."""
+    found = recorded.load("discard_padding")
+    (page,) = found.pages
+    ring = CpuRing(2)
+    for ts_ns, start, length in records(page):
+        assert ring.write(ts_ns, page[start : start + length], overwrite=True)
+        ring.discard()
+    taken = ring.read_page()
+    assert taken is not None
+    assert (taken[:16], bytes(page_data(taken)[1])) == (page[:16], bytes(page_data(page)[1]))
+    ts_ns, start, length = next(records(page))
+    assert ring.write(ts_ns + 1, page[start : start + length], overwrite=True)
+    first = ring.read_page()
+    assert first is not None
+    assert first[16] & 31 == (length >> 2)
+
+
+def test_a_stamp_that_fits_no_more_goes_to_the_next_page() -> None:
+    """The page is then as full as it gets, and every record is read back at its time."""
+    ring = CpuRing(3)
+    body = bytes(104)
+    count = 4080 // 108
+    for number in range(count):
+        assert ring.write(number, body, overwrite=True)
+    ring.discard()
+    assert ring.write(count, bytes(76), overwrite=True)
+    assert [record.ts_ns for record in ring] == list(range(count + 1))
+    assert ring.fills(66)
+
+
+@pytest.mark.parametrize(
+    ("room", "count"), [(15, 0), (16, 0), (31, 0), (32, 1), (47, 1), (48, 2), (4095, 3), (9000, 3)]
+)
+def test_a_small_read_takes_as_many_records_as_fit(room: int, count: int) -> None:
+    """The page that it gives has its full size all the same; without room for the first record it is empty."""
+    ring = CpuRing(2)
+    for number in range(3):
+        ring.write(number, bytes(12), overwrite=True)
+    page = ring.read_page(room)
+    assert page is not None
+    assert len(page) == (4096 if count else 0)
+    assert count == (len(list(records(page))) if page else 0)
+    assert ring.entries == 3 - count
+
+
+def test_other_pages_hold_about_as_much_and_forget_what_was_there() -> None:
+    """What is gone counts on, as with the kernel, until the ring is emptied."""
+    ring = _filled(10, 3)
+    ring.change_pages(8192)
+    assert (ring.pages, ring.page_size, ring.entries, ring.is_empty) == (5, 8192, 3, True)
+    assert list(ring) == []
+    assert ring.write(9, bytes(12), overwrite=True)
+    page = ring.read_page()
+    assert page is not None
+    assert len(page) == 8192

@@ -34,12 +34,18 @@ RECORD_HEADER: Final = "<HBBi"
 """common_type, common_flags, common_preempt_count, common_pid (the thread's id)."""
 RECORD_HEADER_SIZE: Final = 8
 
-HEADER_PAGE_TEXT: Final = (
-    "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
-    "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
-    "\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n"
-    "\tfield: char data;\toffset:16;\tsize:4080;\tsigned:0;\n"
-)
+
+def header_page_text(page_size: int) -> str:
+    """Return what ``events/header_page`` says of pages of `page_size` bytes."""
+    return (
+        "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n"
+        "\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n"
+        "\tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n"
+        f"\tfield: char data;\toffset:16;\tsize:{page_size - PAGE_HEADER_SIZE};\tsigned:0;\n"
+    )
+
+
+HEADER_PAGE_TEXT: Final = header_page_text(PAGE_SIZE)
 HEADER_EVENT_TEXT: Final = (
     "# compressed entry header\n"
     "\ttype_len    :    5 bits\n"

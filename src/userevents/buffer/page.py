@@ -35,8 +35,8 @@ _HEADER = Struct(PAGE_HEADER)
 _WORD = Struct("<I")
 _TWO_WORDS = Struct("<II")
 _COUNT = Struct("<Q")
-_TIME_MAX = 1 << 63
-"""Stamps from here on (292 years) are noise; below it no sum of deltas leaves 64 bits."""
+_TIME_MAX = 1 << 62
+"""Stamps from here on (146 years) are noise; below it no sum of deltas leaves a signed 64-bit number."""
 _STAMP_MASK = (1 << STAMP_BITS) - 1
 
 

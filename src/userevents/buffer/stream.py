@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ..abi.ring_buffer import PAGE_DATA_SIZE
+from ..abi.ring_buffer import PAGE_DATA_SIZE, PAGE_HEADER_SIZE, PAGE_SIZE
 from ..errors import Malformed
 
 MAGIC: Final = b"UEVTREC1"
@@ -21,6 +21,12 @@ FRAME: Final = Struct("<IHHII")
 PART: Final = Struct("<IHHQQII")
 """ring generation, cpu, flags, seq, ts (ns), offset, length; `length` bytes of page data follow."""
 _PART_FRAME: Final = Struct("<IHHIIIHHQQII")
+RUN: Final = Struct("<IIQ")
+"""ring generation, pages, seq of the first; a table entry for each follows, then the whole pages."""
+_RUN_ENTRY: Final = Struct("<QII")
+"""records before the page, cpu, flags: as in the ring's page table (docs/formats/session.md)."""
+_RUN_PAGE: Final = _RUN_ENTRY.size + PAGE_SIZE
+_PAGE_HEAD: Final = Struct("<QQ")
 
 HEADER: Final = 1
 STREAM: Final = 2
@@ -30,9 +36,14 @@ LEDGER: Final = 5
 THREADS: Final = 6
 END: Final = 7
 NOTE: Final = 8
+PAGE_RUN: Final = 9
 
 PART_CONTINUES: Final = 1
 """Flag of a part: the first of its page that was recorded, but not the first of the page."""
+PART_CPUS: Final = 2
+"""Flag of a part: bytes 2-3 of each record's common header hold the CPU it was written on, and are to be zeroed."""
+RUN_CPUS: Final = 1
+"""Flag of a page in a run: what PART_CPUS says of a part."""
 
 MAX_FRAME_SIZE: Final = 1 << 26
 MAX_FACTS_SIZE: Final = 1 << 23
@@ -77,6 +88,13 @@ def pack_part(
     return pack_frame(PAGE_PART, stream, PART.pack(generation, cpu, flags, seq, ts_ns, offset, len(data)) + data)
 
 
+def pack_run(stream: int, generation: int, seq: int, table: bytes, pages: bytes) -> bytes:
+    """Return a PAGE_RUN frame: whole pages of a ring, the first of them number `seq`, as they lie there."""
+    used = RUN.size + len(table) + len(pages)
+    head = FRAME.pack(FRAME.size + used, PAGE_RUN, 0, stream, used)
+    return b"".join((head, RUN.pack(generation, len(pages) // PAGE_SIZE, seq), table, pages))
+
+
 def pack_ledger(stream: int, facts: Mapping[str, object]) -> bytes:
     """Return a LEDGER frame: what one stream counted within this recording so far."""
     return _pack_json(LEDGER, stream, facts)
@@ -107,7 +125,7 @@ class Frame(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One PART frame: `length` bytes of page data stand at `start` of the recording stream."""
+    """One PART frame, or one page of a run: `length` bytes of page data stand at `start` of the recording stream."""
 
     stream: int
     generation: int
@@ -160,7 +178,10 @@ class FrameReader:
             frame, size = self._frame(chunk, here, at)
             if frame is None:
                 return
-            yield frame
+            if isinstance(frame, Frame) and frame.kind == PAGE_RUN:
+                yield from self._pages(frame)
+            else:
+                yield frame
             at += size
         self.read_to = at
 
@@ -185,6 +206,26 @@ class FrameReader:
                 return Part(stream, generation, cpu, flags, seq, ts, offset, length, start), size
         self.problem = f"has a damaged page part at byte {at}"
         return None, 0
+
+    def _pages(self, frame: Frame) -> Iterator[Part]:
+        """Yield the pages of a run as parts; one that claims nonsense has no length."""
+        payload = self.payload(frame)
+        generation, count, seq = RUN.unpack_from(payload) if len(payload) >= RUN.size else (0, 0, 0)
+        if len(payload) != RUN.size + count * _RUN_PAGE:
+            yield Part(frame.stream, generation, 0, 0, seq, 0, 0, 0, frame.start)
+            return
+        first = RUN.size + count * _RUN_ENTRY.size
+        for number in range(count):
+            _, cpu, flags = _RUN_ENTRY.unpack_from(payload, RUN.size + number * _RUN_ENTRY.size)
+            at = first + number * PAGE_SIZE
+            ts, length = _PAGE_HEAD.unpack_from(payload, at)
+            if not length:
+                continue
+            if length > PAGE_DATA_SIZE or length & 3:
+                length = 0
+            start = frame.start + at + PAGE_HEADER_SIZE
+            part_flags = PART_CPUS if flags & RUN_CPUS else 0
+            yield Part(frame.stream, generation, min(cpu, 0xFFFF), part_flags, seq + number, ts, 0, length, start)
 
     def payload(self, frame: Frame) -> bytes:
         """Return a frame's payload."""

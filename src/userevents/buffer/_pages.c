@@ -1,0 +1,42 @@
+/* The _pages extension: its types, collected. _pages.h says what it is for, and what its files share. */
+#include "_pages.h"
+
+static const struct {
+    PyType_Spec *spec;
+    PyTypeObject **type;
+} TYPES[] = {
+    {&run_spec, &run_type},         {&batch_spec, &batch_type}, {&merge_spec, &merge_type},
+    {&encoder_spec, &encoder_type}, {&rows_spec, &rows_type},   {&columns_spec, &columns_type},
+    {&chunk_spec, &chunk_type},
+};
+
+static int add_types(PyObject *module)
+{
+    for (size_t number = 0; number < sizeof TYPES / sizeof *TYPES; number++) {
+        PyObject *type = PyType_FromSpec(TYPES[number].spec);
+        if (!type)
+            return -1;
+        *TYPES[number].type = (PyTypeObject *)type; /* kept for good: the process has one copy of this module */
+        if (PyModule_AddType(module, (PyTypeObject *)type) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT, "userevents.buffer._pages", "Pages, merged and decoded: the native form of this room.",
+    -1, NULL, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__pages(void)
+{
+    const char *wish = getenv("USEREVENTS_NATIVE");
+    if (wish && !strcmp(wish, "0")) {
+        PyErr_SetString(PyExc_ImportError, "USEREVENTS_NATIVE=0 asks for pure Python");
+        return NULL;
+    }
+    PyObject *module = PyModule_Create(&module_definition);
+    if (module && add_types(module) < 0)
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,63 @@
+/* The Arrow C data interface, as https://arrow.apache.org/docs/format/CDataInterface.html defines it, and our tables. */
+#ifndef USEREVENTS_PAGES_ARROW_H
+#define USEREVENTS_PAGES_ARROW_H
+
+#include "_pages.h"
+
+#define ARROW_FLAG_NULLABLE 2
+
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct ArrowSchema **children, *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+
+struct ArrowArray {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct ArrowArray **children, *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
+/* Bytes that grow. */
+typedef struct {
+    unsigned char *data;
+    size_t used, room;
+} Buffer;
+
+/* One column: values of `width` bytes, or (width 0) offsets and the bytes they point into. */
+typedef struct {
+    char *name, *format;
+    uint32_t width;
+    int64_t nulls;
+    Buffer validity, offsets, values;
+} Column;
+
+/* Columns of equal length, shared by whoever was given a part of them; freed without Python. */
+typedef struct {
+    int references;
+    int64_t rows;
+    Py_ssize_t count;
+    Column columns[];
+} Table;
+
+typedef struct {
+    PyObject_HEAD
+    Table *table;
+} Chunk;
+
+void table_put(Table *table);
+PyObject *chunk_of(Table *table);
+
+#endif

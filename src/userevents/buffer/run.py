@@ -1,0 +1,110 @@
+"""A page, walked and ready to be merged, encoded or decoded: the unit in which traces are read.
+
+`Run` is the C one where the extension is there, and else `PureRun`, which says what both do.
+"""
+
+from itertools import compress
+from struct import unpack
+from typing import TYPE_CHECKING, Any, Final
+
+from ..abi.ring_buffer import RECORD_HEADER_SIZE
+from .native import native
+from .page import body_start, walk
+
+Heads = dict[bytes, tuple[int, int, int]]
+"""By the 8 bytes that records begin with: how many there are, the time of the first and of the last."""
+
+CPU_IN_HEAD: Final = slice(2, 4)
+"""Where a record's own CPU stands in those 8 bytes, in pages flagged so."""
+
+
+class PureRun:
+    """One page's records. `since` is a time not later than the first of them; `tag` is the caller's own.
+
+    `problem` is empty, or says what stopped the walk; what came before it holds. `is_whole`: the records are all
+    that the page holds, and nothing else stands between them. `has_gap` may be set: pages before it are missing.
+    """
+
+    def __init__(self, data: bytes, since: int, cpu: int = 0, tag: Any = None) -> None:
+        found = walk(data, since)
+        self.data = data
+        self.since = since
+        self.cpu = cpu
+        self.tag = tag
+        self.times = found.times
+        self.starts = found.starts
+        self.is_plain = found.is_plain
+        self.has_long = found.has_long
+        self.problem = found.problem
+        self.is_whole = found.is_plain and not found.problem
+        self.has_gap = False
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return len(self.times)
+
+    def _heads(self) -> list[bytes]:
+        data = self.data
+        if self.has_long:
+            return [data[body : body + RECORD_HEADER_SIZE] for body in (body_start(data, at) for at in self.starts)]
+        return [data[start + 4 : start + 12] for start in self.starts]
+
+    def heads(self) -> Heads:
+        """Count the records by what they begin with."""
+        found: Heads = {}
+        for head, time in zip(self._heads(), self.times, strict=True):
+            known = found.get(head)
+            found[head] = (known[0] + 1, known[1], time) if known else (1, time, time)
+        return found
+
+    def select(
+        self, *, cpu: int | None = None, dropped: bytes = b"", renamed: bytes = b"", cpus: bytes | None = None
+    ) -> "PureRun":
+        """Return a run, of `cpu`, without the event ids `dropped` and with others for `renamed` (pairs old, new).
+
+        `cpus` says that each record's header holds the CPU it was written on: those written on one of `cpus` are
+        chosen, and what stands in their headers becomes 0. All three are u16, packed.
+        """
+        heads = self._heads()
+        keep = [True] * len(heads)
+        if dropped:
+            ids = _words(dropped)
+            keep = [head[:2] not in ids for head in heads]
+        if cpus is not None:
+            on = _words(cpus)
+            keep = [kept and head[CPU_IN_HEAD] in on for kept, head in zip(keep, heads, strict=True)]
+        chosen = PureRun.__new__(PureRun)
+        chosen.__dict__.update(self.__dict__)
+        chosen.cpu = self.cpu if cpu is None else cpu
+        if not all(keep):
+            chosen.times, chosen.starts = list(compress(self.times, keep)), list(compress(self.starts, keep))
+            chosen.is_plain = chosen.is_whole = False
+        if renamed or cpus is not None:
+            chosen.data = chosen._rewritten(renamed, has_cpus=cpus is not None)
+        return chosen
+
+    def _rewritten(self, renamed: bytes, *, has_cpus: bool) -> bytes:
+        new_ids = {renamed[at : at + 2]: renamed[at + 2 : at + 4] for at in range(len(renamed) - 4, -1, -4)}
+        data = bytearray(self.data)
+        for start in self.starts:
+            body = body_start(data, start)
+            old = bytes(data[body : body + 2])
+            data[body : body + 2] = new_ids.get(old, old)
+            if has_cpus:
+                data[body + 2 : body + 4] = bytes(2)
+        return bytes(data)
+
+
+def _words(packed: bytes) -> set[bytes]:
+    return {packed[at : at + 2] for at in range(0, len(packed), 2)}
+
+
+def cpu_in(head: bytes) -> int:
+    """Return the CPU that stands in a record's header."""
+    return int(unpack("<H", head[CPU_IN_HEAD])[0])
+
+
+if TYPE_CHECKING:
+    Run = PureRun
+else:
+    Run = native.Run if native else PureRun
