@@ -152,3 +152,27 @@ def test_an_instance_that_goes_lets_go_of_events_triggers_and_targets() -> None:
     traced.world.leave()
     traced.world.group.run_work()
     assert traced.world.listed() == []
+
+
+def test_what_is_done_to_filter_and_triggers_stands_in_the_events_history() -> None:
+    """With the instance, the text, and the reason of a refusal."""
+    traced = Traced()
+    traced.file.set_filter("a > 3")
+    traced.file.clear_filter()
+    traced.file.clear_filter()
+    assert refused(lambda: traced.file.set_filter("zz == 1")) == "EINVAL"
+    traced.file.write_trigger("traceon")
+    traced.file.write_trigger("!traceon")
+    assert refused(lambda: traced.file.write_trigger("nonsense")) == "EINVAL"
+    told = [f"{entry.what}: {entry.who}" for entry in traced.world.group.history.of(traced.event)]
+    assert told[1:] == [
+        "filter set: instance night 'a > 3'",
+        "filter cleared: instance night",
+        "filter refused: instance night 'zz == 1': Field not found",
+        "enabled: instance night",
+        "trigger set: instance night 'traceon'",
+        "disabled: instance night",
+        "trigger removed: instance night 'traceon'",
+        told[-1],
+    ]
+    assert told[-1].startswith("trigger refused: instance night 'nonsense': ")

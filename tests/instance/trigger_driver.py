@@ -90,6 +90,7 @@ class Instance:
         self.now_ns = 5_000_000_000
         self.tid = 77
         self.cpu = 0
+        self.cpus = 2
         self.comm = "p1"
         self.hist_names = names if names is not None else HistNames()
 
@@ -107,6 +108,9 @@ class Instance:
         """Note it."""
         self.effects.append("traceoff")
         self.tracing_is_on = False
+
+    def make_snapshot(self) -> None:
+        """There is nothing to make."""
 
     def snapshot(self) -> None:
         """Note it."""

@@ -19,8 +19,9 @@ from userevents.tracefs import OpenNode, WriteCall
 _TEXT_AT: Final = SCRATCH + 8 * PAGE
 _FLAGS: Final = {"r": abi.O_RDONLY, "w": abi.O_WRONLY, "rw": abi.O_RDWR}
 _MORE_FLAGS: Final = {"nonblock": abi.O_NONBLOCK, "append": abi.O_APPEND, "trunc": abi.O_TRUNC}
-_POLLS: Final = 5
-"""POLLIN and POLLOUT: what a file without a poll method answers."""
+_POLL_IN: Final = 1
+_POLL_OUT: Final = 4
+_WITH_POLL: Final = (abi.TRACE_PIPE, abi.TRACE_PIPE_RAW, abi.HIST)
 
 
 def _open(process: Process, step: Step) -> Result:
@@ -169,8 +170,31 @@ def _mmap_fd(process: Process, step: Step) -> Result:
 
 
 def _poll_fd(process: Process, step: Step) -> Result:
-    _node(process, step)
-    return ok(data=[_POLLS])
+    """A file without a poll of its own can always be written to; those that have one are about reading."""
+    node = _node(process, step)
+    events = _POLL_IN if node.polled() else 0
+    if node.path.rpartition("/")[2] not in _WITH_POLL:
+        events |= _POLL_OUT
+    return ok(data=[events] if events else [])
+
+
+def _read_len(process: Process, step: Step) -> Result:
+    """Read, and tell only how much it was."""
+    return ok(len(_node(process, step).read(step["n"])))
+
+
+def _add_own_pid(process: Process, step: Step) -> Result:
+    node = process.world.tree.open(tree_path(step["path"]), abi.O_WRONLY | abi.O_APPEND, process.caller, process.main)
+    try:
+        node.write(b"%d" % process.pid)
+    finally:
+        node.close()
+    return ok()
+
+
+def _count_words(process: Process, step: Step) -> Result:
+    found = read_file(process.world, {"path": step["path"]}, process.main)
+    return ok(len(found["data"].split()))
 
 
 # Steps about memory and processes.
@@ -202,7 +226,7 @@ def _mmap_fixed(process: Process, step: Step) -> Result:
 
 
 def _fork(process: Process, step: Step) -> Result:
-    process.world.processes[step["child"]] = process.fork(step["child"])
+    process.world.processes[step["child"]] = process.fork(step["child"], step.get("thread"))
     return ok()
 
 
@@ -277,6 +301,9 @@ CALLS: Final[dict[str, Callable[[Process, Step], Result]]] = {
     "lseek": _lseek,
     "mmap_fd": _mmap_fd,
     "poll_fd": _poll_fd,
+    "read_len": _read_len,
+    "add_own_pid": _add_own_pid,
+    "count_words": _count_words,
     "peek": _peek,
     "poke": _poke,
     "mprotect": _mprotect,

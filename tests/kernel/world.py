@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.kernel.memory import AREAS, Space
 from userevents.engine import PROFILES, Caller, Group, UserEventMm, Writer
 from userevents.instance import Machine, Subscription
-from userevents.tracefs import OpenNode, PlainSystem, Tree
+from userevents.tracefs import OpenNode, PlainSystem, Tree, task_exited, task_forked
 
 ROOT = Caller(0, 0, perfmon=True)
 CPUS = 2
@@ -105,6 +105,7 @@ class Process:
             return self.main
         if name not in self.threads:
             thread = self.threads[name] = Thread(self, next(self.world.pids), name)
+            task_forked(self.world.system, self.pid, thread.tid)
             if self.main.mm is not None:
                 self.main.mm.share()
                 thread.mm = self.main.mm
@@ -120,9 +121,11 @@ class Process:
         """Close a descriptor."""
         self.fds.pop(name).description.release()
 
-    def fork(self, name: str) -> "Process":
-        """A child: a copy of memory and enablers, the same open files."""
+    def fork(self, name: str, thread: str | None = None) -> "Process":
+        """A child: a copy of memory and of the forking thread's enablers, the same open files."""
+        forking = self.thread(thread)
         child = Process(self.world, name)
+        task_forked(self.world.system, self.pid, child.pid)
         child.caller = self.caller
         child.memory = self.memory.fork()
         for fd, descriptor in self.fds.items():
@@ -131,8 +134,8 @@ class Process:
         for descriptor in self.lost_fds:
             descriptor.description.users += 1
             child.lost_fds.append(Descriptor(descriptor.description, cloexec=descriptor.cloexec))
-        if self.main.mm is not None:
-            child.main.mm = self.main.mm.fork(child.memory, f"pid {child.pid}")
+        if forking.mm is not None:
+            child.main.mm = forking.mm.fork(child.memory, f"pid {child.pid}")
         return child
 
     def exec(self) -> dict[str, bool]:
@@ -156,14 +159,19 @@ class Process:
             descriptor.description.release()
         self.fds.clear()
         self.lost_fds.clear()
+        task_exited(self.world.system, self.pid)
 
     def thread_exit(self, name: str) -> None:
         """End one thread."""
-        self.threads.pop(name).leave()
+        thread = self.threads.pop(name)
+        thread.leave()
+        task_exited(self.world.system, thread.tid)
 
     def _leave_memory(self) -> None:
         for thread in (*self.threads.values(), self.main):
             thread.leave()
+        for thread in self.threads.values():
+            task_exited(self.world.system, thread.tid)
         self.threads.clear()
 
 

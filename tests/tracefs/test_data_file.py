@@ -10,6 +10,7 @@ from tests.kernel.memory import AREAS, PAGE, SCRATCH
 from tests.kernel.world import ROOT, Process, World
 from userevents.abi import tracefs as abi
 from userevents.abi import user_events as uapi
+from userevents.errors import Refused
 from userevents.tracefs import OpenNode, WriteCall
 
 WORD = AREAS["word"]
@@ -173,3 +174,19 @@ def test_holders_are_told_by_pid_and_command(program: Program) -> None:
         f"pid {pid} (p1)",
         f"pid {pid} (p1) bit 0 of 0x{WORD:x}",
     ]
+
+
+def test_the_two_meanings_of_address_in_use_are_told_apart(program: Program) -> None:
+    """The errno is one; the reason names the event behind the bit, or the fields that differ."""
+    program.reg()
+    program.process.memory.write(NAME_AT, b"t u64 a\0")
+    for bit, reason in ((0, f"bit 0 of address 0x{WORD:x} already follows event 't'"), (1, "declared 'u64 a'")):
+        packed = struct.pack(uapi.USER_REG, 28, bit, 4, 0, WORD, NAME_AT, 0)
+        program.process.memory.write(SCRATCH, packed)
+        with pytest.raises(Refused) as refusal:
+            program.node.ioctl(uapi.DIAG_IOCSREG, SCRATCH, program.process.main)
+        assert refusal.value.name == "EADDRINUSE"
+        assert reason in refusal.value.reason
+    (event,) = program.world.group.events
+    told = [entry.who for entry in program.world.group.history.of(event) if entry.what == "refused"]
+    assert ["follows it already" in told[0], "registered 'u32 a', declared 'u64 a'" in told[1]] == [True, True]

@@ -73,7 +73,7 @@ def test_files_of_an_event_that_is_gone_answer_enodev(shell: Shell, declare: Dec
     assert refused(lambda: nodes[0].write(b"1")) == "ENODEV"
     assert refused(lambda: nodes[0].write(b"2")) == "EINVAL"
     assert refused(lambda: shell.cat(f"{TICK}/id")) == "ENOENT"
-    assert shell.tree.listdir("events") == ["enable", "header_page", "header_event"]
+    assert shell.tree.listdir("events") == ["enable", "header_page", "header_event", "ftrace"]
 
 
 @pytest.mark.parametrize(

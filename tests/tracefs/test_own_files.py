@@ -119,6 +119,33 @@ def test_a_holder_cannot_forge_lines_with_its_name(shell: Shell) -> None:
     assert "  file evil\\x0a  self persistent\\x1b[2J\n" in shell.cat("userevents/holders")
 
 
+def test_history_tells_what_happened_to_events_that_live_and_to_those_that_are_gone(
+    shell: Shell, declare: Declare
+) -> None:
+    """The time now, then each event with what was done to it; the gone ones last, with their fields."""
+    shell.echo("dynamic_events", "u:tock u32 a; u8 b", abi.O_APPEND)
+    declare("tick u32 count")
+    shell.echo("events/user_events/tick/enable", "1")
+    shell.echo("dynamic_events", "-:tock u32 a; u8 b", abi.O_APPEND)
+    assert shell.cat("userevents/history").splitlines() == [
+        "# now 0.000000006",
+        "user_events:tick id=21",
+        "  0.000000002 registered: pid 1",
+        "  0.000000003 enabled: top instance",
+        "user_events:tock id=20 gone u32 a; u8 b",
+        "  0.000000001 registered: user 0 (dynamic_events)",
+        "  0.000000004 deleted by hand: user 0",
+        "  0.000000005 destroyed",
+    ]
+
+
+def test_the_history_cannot_be_forged_with_a_name(shell: Shell) -> None:
+    """Control characters of whoever acted are escaped, as among the holders."""
+    world = shell.world
+    world.register("tick", file=world.group.open_file("evil\n  1.0 destroyed\x1b[2J"))
+    assert "registered: evil\\x0a  1.0 destroyed\\x1b[2J\n" in shell.cat("userevents/history")
+
+
 def test_info_is_json_of_the_tracer_and_of_an_instance(shell: Shell, declare: Declare) -> None:
     """The instance's says what was missed."""
     night(shell)

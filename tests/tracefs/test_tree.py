@@ -39,13 +39,22 @@ def test_the_tree_has_the_kernels_names_and_one_directory_of_ours(shell: Shell, 
         "saved_cmdlines",
         "saved_cmdlines_size",
         "saved_tgids",
+        "tracing_thresh",
+        "printk_formats",
+        "eval_map",
     }
     assert of_instance < top
     assert {"events", "trace", "trace_pipe", "per_cpu", "set_event", "tracing_on", "userevents"} < of_instance
-    assert {"patterns", "select", "stream", "holders", "info"} <= own
+    assert {"patterns", "select", "stream", "holders", "history", "info"} <= own
     for place in ("", "instances/night/"):
         assert set(shell.tree.listdir(f"{place}userevents")) == own
-        assert shell.tree.listdir(f"{place}events") == ["enable", "header_page", "header_event", "user_events"]
+        assert shell.tree.listdir(f"{place}events") == [
+            "enable",
+            "header_page",
+            "header_event",
+            "ftrace",
+            "user_events",
+        ]
         assert shell.tree.listdir(f"{place}events/user_events") == ["enable", "filter", "tick"]
         files = ["enable", "filter", "format", "hist", "id", "trigger"]
         assert shell.tree.listdir(f"{place}events/user_events/tick/") == files

@@ -73,10 +73,20 @@ STATS: Final = "stats"
 SAVED_CMDLINES: Final = "saved_cmdlines"
 SAVED_CMDLINES_SIZE: Final = "saved_cmdlines_size"
 SAVED_TGIDS: Final = "saved_tgids"
+TRACING_THRESH: Final = "tracing_thresh"
+PRINTK_FORMATS: Final = "printk_formats"
+EVAL_MAP: Final = "eval_map"
+FTRACE: Final = "ftrace"
+"""The system of the record types that are the tracer's own."""
+
+STREAMS: Final = frozenset(
+    {USER_EVENTS_DATA, TRACE_PIPE, TRACE_PIPE_RAW, SNAPSHOT_RAW, TRACE_MARKER, TRACE_MARKER_RAW, FREE_BUFFER}
+)
+"""Files that have no positions: what is read is gone, what is written is taken."""
 
 STACK_EVENT_ID: Final = 4
 PRINT_EVENT_ID: Final = 5
-RAW_DATA_EVENT_ID: Final = 16
+RAW_DATA_EVENT_ID: Final = 18
 """Type ids of stack traces, and of what is written to ``trace_marker`` and ``trace_marker_raw``."""
 
 OWN: Final = "userevents"
@@ -86,14 +96,17 @@ OWN_SELECT: Final = "select"
 OWN_STREAM: Final = "stream"
 OWN_CONTROL: Final = "control"
 OWN_HOLDERS: Final = "holders"
+OWN_HISTORY: Final = "history"
 OWN_INFO: Final = "info"
 OWN_EVENTS_MAX: Final = "user_events_max"
 
 SET_EVENT_WORD_MAX: Final = 127
 """Longest word of ``set_event``."""
 BUFFER_KIB_MAX: Final = 1 << 22
-PID_LIMIT: Final = 1 << 22
+SUBBUF_KIB_MAX: Final = 512
+COMMANDS_MAX: Final = 1 << 15
 UINT_MAX: Final = (1 << 32) - 1
+ULONG_MAX: Final = (1 << 64) - 1
 COMMAND_TEXT_MAX: Final = 4095
 """Longest write to ``filter`` and ``trigger``."""
 COMMAND_BUFFER_SIZE: Final = 4096
@@ -112,7 +125,7 @@ Files that the kernel has, too, and that behave as its own:
   events/SYSTEM/          enable and filter, for every event of one system
   events/SYSTEM/EVENT/    enable, filter, format, hist, id, trigger
   user_events_data        what programs register events with, and write them to
-  trace                   what was written to it, as text; write to it (truncating) to clear it
+  trace                   what was recorded, as text; write to it (truncating) to clear it
   trace_pipe              the same, consumed by whoever reads it; per_cpu/ has one CPU's, and pages
   tracing_on              whether anything is kept; so do buffer_size_kb, trace_clock, trace_options
   snapshot                what was in the rings when 1 was written here
@@ -121,11 +134,13 @@ Files that the kernel has, too, and that behave as its own:
   instances/              mkdir makes an independent consumer of events, rmdir removes it
 
 Files of our own:
-  userevents/patterns     [SYSTEM:]EVENT globs, one a line: enabled now, and when declared later
+  userevents/patterns     [SYSTEM:]EVENT globs, one a line: recorded into the stream, now and when
+                          declared later; what is enabled by hand goes into the trace instead
   userevents/select       which processes: all, pid N, tree N, run TOKEN; one a line
   userevents/stream       the recording stream; a read takes what it returns, one reader at a time
   userevents/control      finish: end the recording; rotate: end it and begin the next one
   userevents/holders      who holds each event
+  userevents/history      what happened to each event lately, and to events that are gone
   userevents/user_events_max  how many events there may be
   userevents/info         the tracer, or the instance, in JSON
 """

@@ -2,8 +2,10 @@
 
 from .body import mark_body, raw_mark_body
 from .event_file import EventFile
+from .headers import header, latency_header
 from .instance import Instance
-from .lines import header, latency_header, lost_line
+from .intake import Intake, Moments, Reading
+from .lines import Moment, lost_line
 from .machine import CLOCKS, Clock, Machine
 from .options import OPTION_TEXT_MAX
 from .patterns import Pattern
@@ -11,6 +13,7 @@ from .perf import Perf, Sample, Subscription
 from .pid_list import PidList, parse_pids
 from .queue import STREAM_LIMIT, StreamQueue
 from .recorder import Recorder
+from .requests import parse_request
 from .selection import ProcessFacts, Selection
 from .trigger_context import FILTER_LOCATION, TriggerContext
 
@@ -22,11 +25,15 @@ __all__ = [
     "Clock",
     "EventFile",
     "Instance",
+    "Intake",
     "Machine",
+    "Moment",
+    "Moments",
     "Pattern",
     "Perf",
     "PidList",
     "ProcessFacts",
+    "Reading",
     "Recorder",
     "Sample",
     "Selection",
@@ -38,5 +45,6 @@ __all__ = [
     "lost_line",
     "mark_body",
     "parse_pids",
+    "parse_request",
     "raw_mark_body",
 ]

@@ -31,4 +31,4 @@ def raw_mark_body(tid: int, data: bytes) -> bytes:
 
 def stack_body(tid: int) -> bytes:
     """The body of a stack trace without entries: a user-space tracer knows none of the kernel's."""
-    return record_body(STACK_EVENT_ID, tid, bytes(4))
+    return record_body(STACK_EVENT_ID, tid, bytes(8))

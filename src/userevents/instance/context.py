@@ -47,6 +47,11 @@ class InstanceContext:
         return self._writer.cpu
 
     @property
+    def cpus(self) -> int:
+        """How many CPUs there are."""
+        return self._instance.cpus
+
+    @property
     def comm(self) -> str:
         """Its name."""
         return self._writer.comm
@@ -68,6 +73,10 @@ class InstanceContext:
     def traceoff(self) -> None:
         """Record nothing from now on."""
         self._instance.recorder.tracing_on = False
+
+    def make_snapshot(self) -> None:
+        """Have a snapshot buffer, as soon as a trigger might swap it."""
+        self._instance.recorder.make_snapshot()
 
     def snapshot(self) -> None:
         """Swap the ring with the snapshot buffer, recording or not."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ..abi.ring_buffer import MAX_BODY_SIZE
 from ..engine import UserEvent, Writer
+from ..errors import Refused
 from ..fields import validate
 from ..fields.filter import Filter, FilterError, filter_error_text, filter_file_text, parse_filter, subsystem_error
 from .body import record_body
@@ -34,7 +35,7 @@ class Owner(Protocol):
         """Cease to be one."""
 
     def recording_changed(self, file: "EventFile") -> None:
-        """`file.recording` may have changed."""
+        """`file.recording` or `file.has_triggers` may have changed."""
 
     def selects(self, tid: int) -> bool:
         """Whether a thread is recorded."""
@@ -55,6 +56,10 @@ class Owner(Protocol):
     @property
     def cpus(self) -> int:
         """How many CPUs there are."""
+
+    @property
+    def holder_name(self) -> str:
+        """What the event's history calls it."""
 
 
 class EventFile:
@@ -98,18 +103,32 @@ class EventFile:
         return self.attached and not self.soft_disabled
 
     @property
+    def has_filter(self) -> bool:
+        """Whether a filter decides what is kept."""
+        return self._filter is not None
+
+    @property
+    def has_triggers(self) -> bool:
+        """Whether triggers run when the event is written."""
+        return self._triggers is not None and self._triggers.count > 0
+
+    @property
     def enable_text(self) -> str:
         """What ``enable`` shows."""
         return f"{int(self.recording)}{'*' if self.soft_mode or self.soft_disabled else ''}\n"
 
     def enable(self) -> None:
         """Record from now on (a hard enable)."""
+        if self.attached and self.soft_disabled:
+            self._note("enabled")
         self.soft_disabled = False
         self._attach()
 
     def disable(self) -> None:
         """Record no more (a hard disable); in soft mode the event stays attached, and its bits set."""
         if self.soft_mode:
+            if not self.soft_disabled:
+                self._note("disabled", "(its triggers keep it attached)")
             self.soft_disabled = True
             self._owner.recording_changed(self)
         else:
@@ -125,6 +144,7 @@ class EventFile:
         if not self.attached:
             self.soft_disabled = True
             self._attach()
+        self._owner.recording_changed(self)
 
     def release_soft(self) -> None:
         """One trigger less wants the event attached."""
@@ -135,6 +155,7 @@ class EventFile:
         was_disabled, self.soft_disabled = self.soft_disabled, False
         if was_disabled:
             self._detach()
+        self._owner.recording_changed(self)
 
     def set_soft_enabled(self, on: bool) -> None:
         """Record or not, as an enable_event or disable_event trigger says."""
@@ -158,17 +179,26 @@ class EventFile:
         except FilterError as refused:
             error = subsystem_error(text) if of_system else refused
             self._filter, self._filter_text = None, filter_error_text(text, error)
+            self._note("filter refused", f"'{text}': {error.message}")
             self._owner.context().log_error(FILTER_LOCATION, error.message, text, error.position)
             raise error from None
         self._filter_text = text
+        self._note("filter set", f"'{text}'")
 
     def clear_filter(self) -> None:
         """Keep everything."""
+        if self._filter_text is not None:
+            self._note("filter cleared")
         self._filter = self._filter_text = None
 
     def write_trigger(self, text: str) -> None:
         """Take one trigger command."""
-        self._follow_triggers(lambda: self.triggers.write(text, self._owner.context()))
+        try:
+            self._follow_triggers(lambda: self.triggers.write(text, self._owner.context()))
+        except Refused as refused:
+            self._note("trigger refused", f"'{text}': {refused.reason}")
+            raise
+        self._note("trigger removed" if text.startswith("!") else "trigger set", f"'{text.removeprefix('!')}'")
 
     def clear_triggers(self) -> None:
         """Remove every trigger."""
@@ -199,9 +229,11 @@ class EventFile:
         reserved = self._owner.rings
         if (reserved is None and not needs_record and self._filter is None) or len(body) > MAX_BODY_SIZE:
             return True
-        if not validate(self.event.fields, body):
-            return False
         is_buffered = self._filter is not None or self.soft_disabled
+        if not validate(self.event.fields, body):
+            if reserved is not None and not is_buffered:
+                reserved[writer.cpu].discard()
+            return False
         if triggers is not None and needs_record:
             context = self._owner.context(writer, now_ns)
             triggers.fire_before(body, context)
@@ -212,6 +244,10 @@ class EventFile:
         if triggers is not None and needs_record:
             triggers.fire_after(body, context)
         return True
+
+    def _note(self, what: str, detail: str = "") -> None:
+        """Tell the event's history what was done to it here."""
+        self.event.note(what, f"{self._owner.holder_name} {detail}".rstrip())
 
     def _keeps(self, body: bytes, writer: Writer) -> bool:
         if self.soft_disabled or not self._owner.selects(writer.tid):

@@ -11,11 +11,12 @@ from ..fields import Field
 from ..fields.format import COMMON_FIELDS
 from ..fields.payload import dynamic_range
 from ..fields.types import DATA_STRING, REL_STRING, STATIC_STRING, filter_class
-from .hist_expressions import is_expression, refuse_expression
+from .hist_expressions import Node, is_expression, parse_expression
 from .hist_text import NO_VARIABLES, HistRefused
 from .trigger_context import TriggerContext
 from .triggers_text import UNSIGNED_LONG, read_number
 
+EXPRESSION: Final = "expression"
 FIELD: Final = "field"
 CPU: Final = "common_cpu"
 HITCOUNT: Final = "hitcount"
@@ -53,15 +54,19 @@ class HistField(NamedTuple):
     """One key or value of a histogram."""
 
     source: str
-    """`FIELD`, `CPU`, `HITCOUNT`, `STACKTRACE` or `TIMESTAMP`."""
+    """`FIELD`, `CPU`, `HITCOUNT`, `STACKTRACE`, `TIMESTAMP` or `EXPRESSION`."""
     name: str
     field: Field | None = None
     modifier: str = ""
     buckets: int = 0
+    node: Node | None = None
+    """What an expression computes; its `field` is the one that stands first."""
 
     @property
     def label(self) -> str:
         """What stands before its number, and what ``sort=`` calls it."""
+        if self.node is not None:
+            return self.name if self.node.number is None else ""
         return "" if self.source == HITCOUNT and self.modifier in ("log2", "buckets") else self.name
 
     @property
@@ -69,6 +74,8 @@ class HistField(NamedTuple):
         """How the trigger's line lists it."""
         if self.source == STACKTRACE:
             return STACKTRACE
+        if self.node is not None:
+            return self.name
         name = self.label if self.source in (FIELD, HITCOUNT) else self.source
         modifier = f".{self.modifier}" if self.modifier else ""
         if self.modifier == "buckets":
@@ -77,9 +84,31 @@ class HistField(NamedTuple):
         return name + modifier
 
     @property
+    def operand_text(self) -> str:
+        """How an expression's text has it."""
+        if self.source == STACKTRACE:
+            return f"{STACKTRACE}.stacktrace"
+        return f"{self.label}.{self.modifier}" if self.modifier else self.label
+
+    @property
+    def in_usecs(self) -> bool:
+        """Whether it is said to be a time in microseconds."""
+        return self.modifier == "usecs" if self.node is None else self.node.in_usecs
+
+    @property
+    def uses_time(self) -> bool:
+        """Whether it is, or is computed of, the record's time stamp."""
+        return self.source == TIMESTAMP or (self.node is not None and any(f.uses_time for f in self.node.fields))
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is counted as a value and not shown: all that is computed of fields."""
+        return self.node is not None and self.node.number is None
+
+    @property
     def is_text(self) -> bool:
         """Whether it is a string, as a key."""
-        return self._is_string and self.modifier not in ("log2", "buckets")
+        return self._is_string and self.node is None and self.modifier not in ("log2", "buckets")
 
     @property
     def key_size(self) -> int:
@@ -91,13 +120,18 @@ class HistField(NamedTuple):
         return (self.field.size + 7) & ~7 if filter_class(self.field.ctype) == STATIC_STRING else STRING_MAX
 
     def same_as(self, other: "HistField") -> bool:
-        """Whether two triggers mean the same by it; where it lies in a record, and how wide buckets are, aside."""
-        return (self.source, self.name, self.modifier, _kind(self.field)) == (
-            other.source,
-            other.name,
-            other.modifier,
-            _kind(other.field),
-        )
+        """Whether two triggers mean the same by it; where it lies in a record, and how wide buckets are, aside.
+
+        Of expressions only the sign matters, and whether they are numbers.
+        """
+        return self._identity == other._identity
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        if self.node is not None:
+            return self.source, self.node.number is None, self.field is not None and self.field.signed
+        kind_of = None if self.field is None else (self.field.ctype, self.field.size, self.field.signed)
+        return self.source, self.name, self.modifier, kind_of
 
     def number(self, record: bytes, context: TriggerContext, *, in_usecs: bool = False) -> int:
         """Its value, sign-extended to 64 bits and taken as unsigned.
@@ -109,6 +143,8 @@ class HistField(NamedTuple):
         """
         if self.source == HITCOUNT:
             return 1  # whatever its modifier
+        if self.node is not None:
+            return self.node.compute(record, context, in_usecs)
         value = self._raw(record, context, in_usecs)
         if self.modifier == "log2":
             return max(value - 1, 0).bit_length()
@@ -150,41 +186,43 @@ class HistField(NamedTuple):
 
 def parse_key(text: str, fields: tuple[Field, ...]) -> HistField:
     """Read one of ``keys=``; raises `HistRefused`, or ENOMEM for a struct that is no number."""
-    found = _parse(text, fields, on_value=False)
-    if found.modifier == "stacktrace":
-        raise HistRefused(BAD_MODIFIER, text)
-    return found
+    return _parse(text, fields, on_value=False)
 
 
 def parse_value(text: str, fields: tuple[Field, ...]) -> HistField:
     """Read one of ``vals=``; refusals as `parse_key`."""
     found = _parse(text, fields, on_value=True)
-    if found.modifier in (*_NOT_ON_VALUES, "stacktrace") or found.source == STACKTRACE:
-        raise HistRefused(BAD_MODIFIER, text)
+    if found.modifier in _NOT_ON_VALUES or found.source == STACKTRACE:
+        # The kernel has cut the text behind SYSTEM by now, and looks for what is left of it.
+        raise HistRefused(BAD_MODIFIER, text.partition(".")[0] if text.count(".") >= 2 else text)
     return found
 
 
 def _parse(text: str, fields: tuple[Field, ...], *, on_value: bool) -> HistField:
-    if is_expression(text):
-        refuse_expression(text, lambda name: _parse_atom(name, fields, on_value=on_value).is_text)
-    return _parse_atom(text, fields, on_value=on_value)
+    if not is_expression(text):
+        return _parse_atom(text, fields, on_value=on_value)
+    node = parse_expression(text, lambda name: _parse_atom(name, fields, on_value=True))
+    first = node.fields[0].field if node.fields and node.starts_with_field else None
+    return HistField(EXPRESSION, node.text, first, node=node)
 
 
 def _parse_atom(text: str, fields: tuple[Field, ...], *, on_value: bool) -> HistField:
     """Read ``[SYSTEM.EVENT.]NAME[.MODIFIER]``. Whatever SYSTEM and EVENT are, the field is one of our own event."""
     if text.count(".") >= 2:
         text = text.split(".", 2)[2]
-    if text.startswith("$"):
+    if text.startswith("$") and text != "$":
         raise HistRefused(NO_VARIABLES, text)
     name, dot, word = text.partition(".")
     modifier, buckets = _parse_modifier(name, word, on_value=on_value) if dot else ("", 0)
-    if name in _ALWAYS:
-        return HistField(name, name, None, modifier, buckets)
     # The kernel finds a field declared twice at its last place.
     found = next((field for field in (*reversed(fields), *COMMON_FIELDS) if field.name == name), None)
+    if name not in _ALWAYS and name not in _GENERIC and found is None:
+        raise HistRefused(NO_FIELD, name)
+    if modifier == "stacktrace":  # is for arrays of addresses, which no user event has
+        raise HistRefused(BAD_MODIFIER, text)
+    if name in _ALWAYS:
+        return HistField(name, name, None, modifier, buckets)
     if found is None:
-        if name not in _GENERIC:
-            raise HistRefused(NO_FIELD, name)
         source = _GENERIC[name]
         return HistField(source, STACKTRACE if source == STACKTRACE else name, None, modifier, buckets)
     if filter_class(found.ctype) not in _STRINGS and found.size not in _NUMBER_SIZES:
@@ -218,7 +256,3 @@ def _buckets(text: str) -> int:
     if not number:
         raise HistRefused(BAD_MODIFIER, text)
     return number
-
-
-def _kind(field: Field | None) -> tuple[str, int, bool] | None:
-    return None if field is None else (field.ctype, field.size, field.signed)

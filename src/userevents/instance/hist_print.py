@@ -12,6 +12,7 @@ from .hist_table import Entry, HistTable
 _BAR_SIZE: Final = 20
 _WHOLE: Final = 10000
 """A percentage is counted in hundredths of a percent."""
+_UNSIGNED_MAX: Final = (1 << 32) - 1
 
 
 def hist_text(line: str, table: HistTable) -> str:
@@ -29,17 +30,19 @@ def hist_text(line: str, table: HistTable) -> str:
 def percentage(value: int, total: int) -> int | None:
     """Return `value` of `total` in hundredths of a percent, cut off; None where that cannot be said.
 
-    The kernel divides in 64 bits: large numbers are divided first, and lose a little.
+    The kernel divides in 64 bits: large numbers are divided first, and lose a little. Of the outcome it keeps 32 bits.
 
     >>> percentage(1, 3), percentage(0, 0), percentage(1, 0)
     (3333, 0, None)
     """
+    found = _UNSIGNED_MAX if value else 0
     if total:
         if value < MASK // _WHOLE:
-            return value * _WHOLE // total
-        if total // _WHOLE:
-            return value // (total // _WHOLE)
-    return None if value else 0
+            found = value * _WHOLE // total
+        elif total // _WHOLE:
+            found = value // (total // _WHOLE)
+    found &= _UNSIGNED_MAX
+    return None if found == _UNSIGNED_MAX else found
 
 
 def _key(table: HistTable, entry: Entry) -> str:
@@ -57,7 +60,7 @@ def _values(table: HistTable, entry: Entry, totals: list[int], largest: list[int
     return hitcount + "".join(
         f"  {_value(field, entry.sums[index], totals[index], largest[index])}"
         for index, field in enumerate(table.spec.values)
-        if index
+        if index and not field.is_hidden
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ..errors import Refused
 from ..fields import Field
-from .hist_fields import HITCOUNT, TIMESTAMP, HistField, parse_key, parse_value
+from .hist_fields import HITCOUNT, HistField, parse_key, parse_value
 from .hist_text import HistRefused, HistText
 
 KEYS_MAX: Final = 3
@@ -51,12 +51,12 @@ class HistSpec(NamedTuple):
     @property
     def uses_time(self) -> bool:
         """Whether it looks at time stamps, and so has a say in the instance's clock."""
-        return any(field.source == TIMESTAMP for field in self.fields)
+        return any(field.uses_time for field in self.fields)
 
     @property
     def in_usecs(self) -> bool:
         """Whether all its time stamps are in microseconds."""
-        return any(field.source == TIMESTAMP and field.modifier == "usecs" for field in self.fields)
+        return any(field.uses_time and field.in_usecs for field in self.fields)
 
     @property
     def text(self) -> str:

@@ -83,12 +83,15 @@ def _order(a: Rank, b: Rank) -> int:
 
 
 def _rank(field: HistField, key: bytes, offset: int) -> Rank:
-    """What a key is sorted by: text, or a number of the field's own size and sign; stacks are all equal."""
+    """What a key is sorted by: text, or a number of the field's own size and sign; stacks are all equal.
+
+    Of an expression the sign is its first field's, the size 8 bytes.
+    """
     if field.source == STACKTRACE:
         return 0, b""
     if field.is_text:
         return 0, key[offset : offset + field.key_size]
-    if field.source == FIELD and field.field is not None:
-        size = min(field.field.size, 8)
+    if field.field is not None:
+        size = min(field.field.size, 8) if field.source == FIELD else 8
         return int.from_bytes(key[offset : offset + size], "little", signed=field.field.signed), b""
     return int.from_bytes(key[offset : offset + 8], "little"), b""

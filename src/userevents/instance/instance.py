@@ -1,12 +1,10 @@
 """A trace instance: which events it has enabled, by hand or by pattern, for whom, and its stream."""
 
-import errno
 from collections.abc import Iterable, KeysView
-from typing import Final
 
 from ..abi.user_events import EVENT_STATUS_FTRACE
 from ..engine import Group, UserEvent, Writer
-from ..errors import Refused
+from .body import stack_body
 from .context import InstanceContext
 from .error_log import ErrorLog
 from .event_file import EventFile
@@ -17,10 +15,9 @@ from .patterns import Pattern
 from .pid_list import PidList
 from .queue import StreamQueue
 from .recorder import Recorder, Rings
+from .requests import parse_request
 from .selection import Selection
 from .trigger_context import TriggerContext
-
-REQUESTS: Final = ("finish", "rotate")
 
 
 class Instance:
@@ -38,8 +35,9 @@ class Instance:
         self.name = name
         self.machine = machine if machine is not None else Machine()
         self.recorder = Recorder(self.machine, expanded=bool(name))
-        """The rings that the tree shows; only what is written through the tree goes there."""
-        self.options = Options(top=not name)
+        """The rings that the tree shows: what is written through the tree, and what `feeds` says of other processes."""
+        self.options = Options(self.machine.printk, top=not name)
+        self.recorder.overwrite = self.options["overwrite"]
         self.errors = ErrorLog()
         self.pids = PidList()
         self.others_enabled = False
@@ -48,10 +46,16 @@ class Instance:
         self.changes = 0
         """Grows with every change of what is enabled, wanted or selected."""
         self.request = ""
-        """What a client asked of the recording (``finish``, ``rotate``) until whoever feeds the stream has done it."""
+        """What a client asked of the recording (see requests.py) until whoever feeds the stream has done it."""
+        self.is_flight = False
+        """Whether nothing is handed out before it is asked for: programs keep the newest."""
+        self.buffer_size = 0
+        """The bytes of ring that each program is to have, 0 for as many as usual."""
         self._group = group
         self._files: dict[UserEvent, EventFile] = {}
         self._enabled: dict[UserEvent, bool] = {}
+        self._states: dict[UserEvent, tuple[bool, bool, bool]] = {}
+        """Whether an event is attached, recorded, has triggers; as of its last change."""
         self._must_clear = False
         self._patterns: tuple[Pattern, ...] = ()
         self._selection = Selection()
@@ -70,6 +74,35 @@ class Instance:
         """The events that are recorded, by whomever enabled: a live set."""
         return self._enabled.keys()
 
+    def streams(self, event: UserEvent) -> bool:
+        """Whether records of `event` go into the stream, as they come: a pattern wants it.
+
+        The top instance has no recording: all that it enables is for its rings.
+        """
+        return bool(self.name) and event in self._enabled and self._wants(event)
+
+    def feeds(self, event: UserEvent) -> bool:
+        """Whether records of `event` that other processes wrote go into the rings, one by one.
+
+        They do where it was enabled by hand or has triggers; what only a pattern wants is left to the stream.
+        """
+        found = self._files.get(event)
+        if found is None or not found.attached:
+            return False
+        return found.has_triggers or not (self.name and self._enabled.get(event))
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether any event goes into the rings so."""
+        return any(self.feeds(event) for event in self._files)
+
+    def judges(self, event: UserEvent) -> bool:
+        """Whether anything looks at records before they are kept: a trigger, a filter, a list of threads or CPUs."""
+        has_triggers = any(triggered for _, _, triggered in self._states.values())
+        if has_triggers or self.pids.judges or self.options["stacktrace"] or len(self.recorder.cpus) < self.cpus:
+            return True
+        return self.file(event).has_filter
+
     @property
     def group(self) -> Group:
         """The events there are."""
@@ -85,14 +118,15 @@ class Instance:
         """Which processes are recorded."""
         return self._selection
 
-    def ask(self, request: str) -> None:
-        """Ask that the recording in the stream be ended (``finish``), or ended and begun anew (``rotate``).
-
-        Raises `Refused` (EINVAL) for anything else.
-        """
-        if request not in REQUESTS:
-            raise Refused(errno.EINVAL, f"a recording cannot be asked to '{request}'; it can {' or '.join(REQUESTS)}")
-        self.request = request
+    def ask(self, text: str) -> None:
+        """Ask something of the recording, in the words of requests.py; raises `Refused` (EINVAL) for anything else."""
+        request = parse_request(text)
+        if request.verb == "flight":
+            self.is_flight = True
+        elif request.verb == "buffer":
+            self.buffer_size = request.number
+        else:
+            self.request = text
         self.changes += 1
 
     def file(self, event: UserEvent) -> EventFile:
@@ -110,7 +144,9 @@ class Instance:
     def enable(self, event: UserEvent) -> None:
         """Record `event`; nothing happens if it is enabled already."""
         self.file(event).enable()
-        self._enabled[event] = False
+        if self._enabled.get(event, True):
+            self._enabled[event] = False
+            self.changes += 1
 
     def disable(self, event: UserEvent) -> None:
         """Record `event` no more; nothing happens if it is not enabled."""
@@ -148,6 +184,7 @@ class Instance:
         self.disable_all()
         for found in tuple(self._files.values()):
             found.clear_triggers()
+        self.options.release()
         self.stream.close()
 
     def event_added(self, event: UserEvent) -> None:
@@ -159,6 +196,7 @@ class Instance:
     def event_removed(self, event: UserEvent) -> None:
         """Forget the event's state; records of it that are left are for `reset_if_due`."""
         found = self._files.pop(event, None)
+        self._states.pop(event, None)
         if found is not None and found.was_attached:
             self._must_clear = True
 
@@ -185,11 +223,24 @@ class Instance:
         """Put a record of no event into the ring."""
         rings = self.rings
         if rings is not None:
-            self.commit(rings, self.now(), body, writer)
+            self._put(rings, self.now(), body, writer)
 
-    def lines(self) -> Lines:
-        """What makes the lines of ``trace``."""
-        return Lines(self._group, self.machine, self.options, self.recorder.clock)
+    def task_forked(self, parent: int, child: int) -> None:
+        """A thread made another one: with ``event-fork`` that is on the pid lists that its parent is on."""
+        if self.options["event-fork"]:
+            self.pids.forked(parent, child)
+
+    def task_exited(self, tid: int) -> None:
+        """A thread is gone: with ``event-fork`` from the pid lists, too."""
+        if self.options["event-fork"]:
+            self.pids.exited(tid)
+
+    def lines(self, *, of_snapshot: bool = False) -> Lines:
+        """What makes the lines of ``trace``, or of ``snapshot``, which knows no ``latency-format``."""
+        recorder = self.recorder
+        return Lines(
+            self._group, self.machine, self.options, recorder.clock, started=recorder.started, latency=not of_snapshot
+        )
 
     # What an EventFile asks of its owner.
 
@@ -203,14 +254,16 @@ class Instance:
         file.event.detach(self)
 
     def recording_changed(self, file: EventFile) -> None:
-        """Keep `enabled` true to the event files."""
-        if file.recording == (file.event in self._enabled):
+        """Keep what is known of the event files true to them."""
+        event, state = file.event, (file.attached, file.recording, file.has_triggers)
+        if self._states.get(event, (False, False, False)) == state:
             return
         self.changes += 1
+        self._states[event] = state
         if file.recording:
-            self._enabled[file.event] = False
+            self._enabled.setdefault(event, False)
         else:
-            del self._enabled[file.event]
+            self._enabled.pop(event, None)
 
     def selects(self, tid: int) -> bool:
         """Whether ``set_event_pid`` lets a thread be recorded."""
@@ -236,10 +289,20 @@ class Instance:
         return self.recorder.rings if self.recorder.records else None
 
     def commit(self, rings: Rings, ts_ns: int, body: bytes, writer: Writer) -> None:
+        """Put an event's record into the rings, with the option ``stacktrace`` and where it was written."""
+        self._put(rings, ts_ns, body, writer)
+        if self.options["stacktrace"]:
+            self._put(rings, self.now(), stack_body(writer.tid), writer)
+
+    def _put(self, rings: Rings, ts_ns: int, body: bytes, writer: Writer) -> None:
         """Put a record into the rings, and remember who wrote it."""
         if writer.cpu not in self.recorder.cpus:
             return
         rings[writer.cpu].write(ts_ns, body, overwrite=self.recorder.overwrite)
+        self.note(writer)
+
+    def note(self, writer: Writer) -> None:
+        """Remember who wrote a record."""
         if self.options["record-cmd"]:
             self.machine.commands.note_name(writer)
         if self.options["record-tgid"]:

@@ -1,11 +1,15 @@
-"""The text of ``trace`` and ``trace_pipe``: the header, and one line a record.
+"""The lines of ``trace`` and ``trace_pipe``, one a record, in each of the forms that trace options choose.
 
-Source: user_events contract, tracefs.md sections 4 to 6.
+The first that is on decides: ``bin``, ``hex``, ``raw``; else it is text, behind the columns of ``latency-format`` or
+the usual ones. Without ``context-info`` the columns are left out, of whichever form.
+
+Source: user_events contract, tracefs.md sections 4 to 6; recordings of a real kernel.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
+from typing import Final, NamedTuple
 
 from ..abi.ring_buffer import RECORD_HEADER, RECORD_HEADER_SIZE
 from ..abi.tracefs import PRINT_EVENT_ID, RAW_DATA_EVENT_ID, STACK_EVENT_ID
@@ -16,130 +20,115 @@ from .machine import CLOCKS, Machine
 from .options import Options
 
 _HEADER: Final = struct.Struct(RECORD_HEADER)
+_BIN: Final = struct.Struct("<iiQ")
 _MARK_TEXT_AT: Final = RECORD_HEADER_SIZE + 8
 _RAW_TEXT_AT: Final = RECORD_HEADER_SIZE + 4
 _LINE_MAX: Final = 8192
-_COLUMNS: Final = (
-    "#           TASK-PID     CPU#     TIMESTAMP  FUNCTION\n#              | |         |         |         |\n"
-)
-_COLUMNS_TGID: Final = (
-    "#           TASK-PID       TGID    CPU#     TIMESTAMP  FUNCTION\n"
-    "#              | |           |       |         |         |\n"
-)
-_LATENCY_HEAD: Final = (
-    "tracer: nop",
-    "",
-    "nop latency trace v1.1.5 on {release}",
-    "-" * 68,
-    "latency: 0 us, #{entries}/{written}, CPU#0 | (M:server VP:0, KP:0, SP:0 HP:0 #P:{cpus})",
-    "   -----------------",
-    "   | task: -0 (uid:0 nice:0 policy:0 rt_prio:0)",
-    "   -----------------",
-    "",
-    "                   _------=> CPU#            ",
-    "                  / _-----=> irqs-off/BH-disabled",
-    "                 | / _----=> need-resched    ",
-    "                 || / _---=> hardirq/softirq ",
-    "                 ||| / _--=> preempt-depth   ",
-    "                 |||| / _-=> migrate-disable ",
-    "                 ||||| /     delay           ",
-    " cmd     pid     |||||| time  |   caller     ",
-    "    \\   /        ||||||  \\    |    /       ",
-)
 _MARKS: Final = (("$", 1_000_000), ("@", 100_000), ("*", 10_000), ("#", 1_000), ("!", 100), ("+", 10))
 """How long a gap in microseconds each mark stands for, the longest first."""
-_FLAGS: Final = (
-    "_-----=> irqs-off/BH-disabled",
-    "/ _----=> need-resched",
-    "| / _---=> hardirq/softirq",
-    "|| / _--=> preempt-depth",
-    "||| / _-=> migrate-disable",
-    "|||| /     delay",
-)
-_FLAG_COLUMNS: Final = (
-    "#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION\n#              | |         |   |||||     |         |\n"
-)
-_FLAG_COLUMNS_TGID: Final = (
-    "#           TASK-PID       TGID    CPU#  |||||  TIMESTAMP  FUNCTION\n"
-    "#              | |           |       |   |||||     |         |\n"
-)
+_TRACERS_OWN: Final = (PRINT_EVENT_ID, RAW_DATA_EVENT_ID, STACK_EVENT_ID)
 
 
-def header(options: Options, entries: int, written: int, cpus: int) -> str:
-    """What ``trace`` begins with."""
-    text = "# tracer: nop\n#\n"
-    if not options["context-info"] or options["verbose"]:
-        return text
-    text += f"# entries-in-buffer/entries-written: {entries}/{written}   #P:{cpus}\n#\n"
-    tgid = options["record-tgid"]
-    if not options["irq-info"]:
-        return text + (_COLUMNS_TGID if tgid else _COLUMNS)
-    first = 42 if tgid else 32
-    text += "".join(f"#{' ' * (first - min(number, 2))}{flag}\n" for number, flag in enumerate(_FLAGS))
-    return text + (_FLAG_COLUMNS_TGID if tgid else _FLAG_COLUMNS)
+class Moment(NamedTuple):
+    """One record with what its line says of the records around it."""
 
+    cpu: int
+    record: Record
+    number: int
+    """How many lines came before it."""
+    following: int | None = None
+    """When the next record was written; None where that is not looked at."""
 
-def latency_header(machine: Machine, entries: int, written: int) -> str:
-    """What ``trace`` begins with in ``latency-format``."""
-    text = "".join(f"# {line}".rstrip(" ") + "\n" if not line else f"# {line}\n" for line in _LATENCY_HEAD)
-    return text.format(release=machine.release, entries=entries, written=written, cpus=machine.cpus)
+    @property
+    def event_id(self) -> int:
+        """The record's type."""
+        return int(_HEADER.unpack_from(self.record.body)[0])
+
+    @property
+    def tid(self) -> int:
+        """Who wrote it."""
+        return int(_HEADER.unpack_from(self.record.body)[3])
+
+    @property
+    def gap(self) -> int:
+        """How long after it the next one was written."""
+        return 0 if self.following is None else self.following - self.record.ts_ns
 
 
 class Lines:
-    """Makes the lines of one instance's records, as its options are now."""
+    """Makes the lines of one instance's records, as its options are now.
 
-    def __init__(self, group: Group, machine: Machine, options: Options, clock: str) -> None:
+    `started` is when its rings were emptied; `latency` whether ``latency-format`` counts, if it is on.
+    """
+
+    def __init__(
+        self, group: Group, machine: Machine, options: Options, clock: str, *, started: int = 0, latency: bool = True
+    ) -> None:
         self._group = group
         self._commands = machine.commands
         self._options = options
         self._in_ns = CLOCKS[clock]
+        self._started = started
+        self._has_latency = latency and options["latency-format"]
 
     def all(self, found: Iterable[tuple[int, Record]], *, overrun: bool) -> Iterator[str]:
         """The lines of records in order; where records were overwritten, each CPU's beginning is marked."""
-        started: set[int] = set()
-        for cpu, record in found:
-            if overrun and self._options["annotate"] and cpu not in started:
-                if started:
+        seen: set[int] = set()
+        marks_cpus = overrun and self._options["annotate"] and self._form is None
+        for number, (this, following) in enumerate(pairwise(chain(found, (None,)))):
+            if this is None:
+                return
+            cpu, record = this
+            if marks_cpus and cpu not in seen:
+                if seen:
                     yield f"##### CPU {cpu} buffer started ####\n"
-                started.add(cpu)
-            yield self.line(cpu, record)
+                seen.add(cpu)
+            yield self.line(Moment(cpu, record, number, following[1].ts_ns if following is not None else None))
 
-    def line(self, cpu: int, record: Record) -> str:
+    def line(self, moment: Moment) -> str:
         """One record's line."""
-        options = self._options
-        event_id, _, _, tid = _HEADER.unpack_from(record.body)
-        if options["bin"]:
-            return struct.pack("<iiQ", tid, cpu, record.ts_ns).decode("latin-1") + self._body(event_id, record.body)
-        if options["raw"]:
-            context = f"{tid} {cpu} {record.ts_ns} " if options["context-info"] else ""
-            return context + (_mark(record.body, "# 0 ") if event_id == PRINT_EVENT_ID else f"type: {event_id}\n")
-        if options["hex"]:
-            return f"{tid:08x} {cpu:08x} {record.ts_ns:016x} type: {event_id}\n\n"
-        text = self._context(tid, cpu, record.ts_ns) if options["context-info"] else ""
-        text += self._body(event_id, record.body)
+        if self._options["printk-msg-only"] and moment.event_id == PRINT_EVENT_ID:
+            return _mark(moment.record.body)
+        has_context = self._options["context-info"]
+        if self._form is not None:
+            return self._form(self, moment, has_context)
+        text = (self._context(moment) if has_context else "") + self._body(moment)
         return text if len(text) < _LINE_MAX else f"{text[:_LINE_MAX]}[LINE TOO BIG]\n"
 
-    def latency(self, found: Sequence[tuple[int, Record]]) -> Iterator[str]:
-        """The lines of records in order, in ``latency-format``: times count from the first record.
+    @property
+    def _form(self) -> "Form | None":
+        return next((form for name, form in _FORMS.items() if self._options[name]), None)
 
-        The mark after a time tells how long it is until the next record.
-        """
-        first_ns = found[0][1].ts_ns if found else 0
-        for number, (cpu, record) in enumerate(found):
-            event_id, _, _, tid = _HEADER.unpack_from(record.body)
-            following = found[number + 1][1].ts_ns if number + 1 < len(found) else record.ts_ns
-            gap_us = (following - record.ts_ns) // 1000
-            mark = next((mark for mark, least_us in _MARKS if gap_us > least_us), " ")
-            time = f"{(record.ts_ns - first_ns) // 1000:4}us{mark}: " if self._in_ns else f"{record.ts_ns:4}: "
-            name = self._commands.name(tid)[:8]
-            yield f"{name:>8}-{tid:<7} {cpu:3}..... {time}" + self._body(event_id, record.body)
+    def _knows(self, event_id: int) -> bool:
+        return event_id in _TRACERS_OWN or self._group.events.by_id(event_id) is not None
 
-    def _context(self, tid: int, cpu: int, ts_ns: int) -> str:
+    def _bin(self, moment: Moment, has_context: bool) -> str:
+        context = _BIN.pack(moment.tid, moment.cpu, moment.record.ts_ns).decode("latin-1") if has_context else ""
+        return context + (f"type: {moment.event_id}\n" if self._knows(moment.event_id) else "")
+
+    def _hex(self, moment: Moment, has_context: bool) -> str:
+        context = f"{moment.tid:08x} {moment.cpu:08x} {moment.record.ts_ns:016x} " if has_context else ""
+        return context + (f"type: {moment.event_id}\n\n" if self._knows(moment.event_id) else "\n")
+
+    def _raw(self, moment: Moment, has_context: bool) -> str:
+        context = f"{moment.tid} {moment.cpu} {moment.record.ts_ns} " if has_context else ""
+        event_id, body = moment.event_id, moment.record.body
+        if event_id == PRINT_EVENT_ID:
+            address = int.from_bytes(body[RECORD_HEADER_SIZE:_MARK_TEXT_AT], "little")
+            return f"{context}# {address:x} {_mark(body)}"
+        if event_id == RAW_DATA_EVENT_ID:
+            return context + _raw_mark(body)
+        return context + (f"type: {event_id}\n" if self._knows(event_id) else f"{event_id} ?\n")
+
+    def _context(self, moment: Moment) -> str:
+        if self._has_latency:
+            return self._latency_context(moment)
+        tid, ts_ns = moment.tid, moment.record.ts_ns
         text = f"{self._commands.name(tid):>16}-{tid:<7} "
         if self._options["record-tgid"]:
             pid = self._commands.process(tid)
             text += "(-------) " if pid is None else f"({pid:7}) "
-        text += f"[{cpu:03}] "
+        text += f"[{moment.cpu:03}] "
         if self._options["irq-info"]:
             text += "....."
         if not self._in_ns:
@@ -147,12 +136,28 @@ class Lines:
         seconds, microseconds = divmod((ts_ns + 500) // 1000, 1_000_000)
         return f"{text} {seconds:5}.{microseconds:06}: "
 
-    def _body(self, event_id: int, body: bytes) -> str:
+    def _latency_context(self, moment: Moment) -> str:
+        """Time counts from when the rings were emptied; the mark after it tells how far the next record is."""
+        name, ts, since = self._commands.name(moment.tid), moment.record.ts_ns, moment.record.ts_ns - self._started
+        if self._options["verbose"]:
+            text = f"{name:>16} {moment.tid:7} {moment.cpu:3} 0 00000000 {moment.number:08x} "
+            if not self._in_ns:
+                return f"{text}[{ts:016x}] {since} (+{moment.gap}): "
+            return f"{text}[{_usecs(ts):08x}] {_msecs(since)} (+{_msecs(moment.gap)}): "
+        text = f"{name[:8]:>8}-{moment.tid:<7} {moment.cpu:3}..... "
+        if not self._in_ns:
+            return f"{text}{since:4}: "
+        mark = next((mark for mark, least in _MARKS if _usecs(moment.gap) > least), " ")
+        return f"{text}{_usecs(since):4}us{mark}: "
+
+    def _body(self, moment: Moment) -> str:
+        event_id, body = moment.event_id, moment.record.body
+        if self._options["fields"] and event_id in _TRACERS_OWN:
+            return f"UNKNOWN TYPE {event_id}\n"
         if event_id == PRINT_EVENT_ID:
-            return _mark(body, "tracing_mark_write: ")
+            return f"tracing_mark_write: {_mark(body)}"
         if event_id == RAW_DATA_EVENT_ID:
-            number = int.from_bytes(body[RECORD_HEADER_SIZE:_RAW_TEXT_AT], "little")
-            return f"# {number:x} buf:" + "".join(f" {byte:02x}" for byte in body[_RAW_TEXT_AT:]) + "\n"
+            return _raw_mark(body)
         if event_id == STACK_EVENT_ID:
             return "<stack trace>\n"
         event = self._group.events.by_id(event_id)
@@ -161,8 +166,28 @@ class Lines:
         return kernel_text(event.tracepoint_name, event.fields, body) + "\n"
 
 
-def _mark(body: bytes, title: str) -> str:
-    return title + body[_MARK_TEXT_AT:].partition(b"\0")[0].decode("latin-1")
+Form = Callable[[Lines, Moment, bool], str]
+"""Makes a line that is no text, with or without what stands before its body."""
+
+_FORMS: Final[dict[str, Form]] = {"bin": Lines._bin, "hex": Lines._hex, "raw": Lines._raw}
+
+
+def _mark(body: bytes) -> str:
+    return body[_MARK_TEXT_AT:].partition(b"\0")[0].decode("latin-1")
+
+
+def _raw_mark(body: bytes) -> str:
+    number = int.from_bytes(body[RECORD_HEADER_SIZE:_RAW_TEXT_AT], "little")
+    return f"# {number:x} buf:" + "".join(f" {byte:02x}" for byte in body[_RAW_TEXT_AT:]) + "\n"
+
+
+def _usecs(time_ns: int) -> int:
+    return (time_ns + 500) // 1000
+
+
+def _msecs(time_ns: int) -> str:
+    milliseconds, microseconds = divmod(_usecs(time_ns), 1000)
+    return f"{milliseconds}.{microseconds:03}ms"
 
 
 def lost_line(cpu: int, lost: int) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..engine import Writer
 from .hist_names import HistNames
+from .options import Destination
 
 Clock = Callable[[str], int]
 """Gives the time of the named trace clock now; in ns but for the clocks that `CLOCKS` says count otherwise."""
@@ -28,8 +29,9 @@ CLOCKS: Final = {
 }
 """Every trace clock, in the order of the file, and whether it counts nanoseconds."""
 
-DEFAULT_COMMANDS: Final = 6552
-"""As many names as a 6.12 kernel has room for to begin with."""
+_TABLE_SIZE: Final = 131_096
+_NAME_SIZE: Final = 20
+"""Bytes that a kernel needs for the names of threads: whatever their number, and for each. It takes a power of two."""
 UNKNOWN: Final = "<...>"
 _STEP_NS: Final = 1000
 
@@ -50,6 +52,9 @@ class Machine:
         self.clock = clock if clock is not None else _stepping_clock()
         self.commands = SavedCommands()
         self.hist_names = HistNames()
+        self.printk = Destination()
+        self.threshold_ns = 0
+        """What ``tracing_thresh`` says, to tracers that measure latency, of which there is none."""
 
 
 class SavedCommands:
@@ -61,16 +66,16 @@ class SavedCommands:
     def __init__(self) -> None:
         self._names: OrderedDict[int, str] = OrderedDict()
         self._tgids: dict[int, int] = {}
-        self._limit = DEFAULT_COMMANDS
+        self._limit = names_for(1)
 
     @property
     def limit(self) -> int:
-        """How many names are kept."""
+        """How many names are kept; setting it keeps at least so many."""
         return self._limit
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        self._limit = limit
+        self._limit = names_for(limit)
         self._shorten()
 
     def note_name(self, writer: Writer) -> None:
@@ -102,6 +107,15 @@ class SavedCommands:
     def _shorten(self) -> None:
         while len(self._names) > self._limit:
             self._names.popitem(last=False)
+
+
+def names_for(number: int) -> int:
+    """How many names a kernel makes room for that is to keep `number` of them.
+
+    >>> names_for(1), names_for(6552), names_for(6553)
+    (6552, 6552, 19659)
+    """
+    return ((1 << (_TABLE_SIZE + number * _NAME_SIZE - 1).bit_length()) - _TABLE_SIZE) // _NAME_SIZE
 
 
 def _stepping_clock() -> Clock:

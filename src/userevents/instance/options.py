@@ -1,6 +1,6 @@
 """The trace options of an instance: their names in the kernel's order, and which are on to begin with.
 
-Source: user_events contract, tracefs.md section 8.
+Source: user_events contract, tracefs.md sections 8 and 9.
 """
 
 import errno
@@ -20,34 +20,60 @@ _DEFAULTS: Final = {
 # fmt: on
 """Those of a kernel whose only tracer is nop; the last two are that tracer's own."""
 
-_OF_TOP: Final = "trace_printk_dest"
-"""Where the kernel's own messages go: to the top instance."""
+_DESTINATION: Final = "trace_printk_dest"
+"""Where the kernel's own messages go: to one instance, which need not be the top one."""
+_NOT_INHERITED: Final = {"event-fork": False, "test_nop_accept": False}
+_OF_TOP: Final = frozenset({"trace_printk", "printk-msg-only", "record-cmd"})
+"""Options that have a file of their own in the top instance only."""
 _REFUSED: Final = "test_nop_refuse"
 OPTION_TEXT_MAX: Final = 63
 
 
-class Options:
-    """Which options are on."""
+class Destination:
+    """Whose option ``trace_printk_dest`` is on: always exactly one instance's, the top one's to begin with."""
 
-    def __init__(self, *, top: bool = True) -> None:
-        self._on = _DEFAULTS | {_OF_TOP: top}
+    def __init__(self) -> None:
+        self.top: Options | None = None
+        self.holder: Options | None = None
+
+    def move(self, options: "Options", *, on: bool) -> None:
+        """Give it to the instance of `options`, or from that one back to the top; EINVAL where that is the top."""
+        if on:
+            self.holder = options
+        elif options is self.holder:
+            if options is self.top:
+                raise Refused(errno.EINVAL, f"'{_DESTINATION}' cannot be off everywhere: set it in another instance")
+            self.holder = self.top
+
+
+class Options:
+    """Which options are on. The top instance's are the defaults; a new instance begins with what is on at the top."""
+
+    def __init__(self, destination: Destination | None = None, *, top: bool = True) -> None:
+        self._destination = destination if destination is not None else Destination()
+        self._is_top = top
+        if top:
+            self._destination.top = self._destination.holder = self
+            self._on = dict(_DEFAULTS)
+        else:
+            first = self._destination.top
+            self._on = (_DEFAULTS if first is None else first._on) | _NOT_INHERITED
 
     def __getitem__(self, name: str) -> bool:
-        return self._on[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._on
+        return self._destination.holder is self if name == _DESTINATION else self._on[name]
 
     def names(self) -> list[str]:
-        """Every option."""
-        return list(self._on)
+        """Every option that has a file of its own."""
+        return [name for name in self._on if self._is_top or name not in _OF_TOP]
 
     def set(self, name: str, on: bool) -> None:
         """Switch one option; EINVAL for an unknown one, and for the one that is there to refuse."""
         if name not in self._on:
             raise Refused(errno.EINVAL, f"there is no trace option '{name}'")
-        if name == _REFUSED and on:
+        if name == _REFUSED:
             raise Refused(errno.EINVAL, f"the option '{name}' is there to be refused")
+        if name == _DESTINATION:
+            self._destination.move(self, on=on)
         self._on[name] = on
 
     def apply(self, text: str) -> None:
@@ -58,6 +84,11 @@ class Options:
         else:
             self.set(name.removeprefix("no"), False)
 
+    def release(self) -> None:
+        """The instance goes: what it alone can have goes back to the top."""
+        if not self._is_top:
+            self._destination.move(self, on=False)
+
     def text(self) -> str:
         """What ``trace_options`` shows."""
-        return "".join(f"{'' if on else 'no'}{name}\n" for name, on in self._on.items())
+        return "".join(f"{'' if self[name] else 'no'}{name}\n" for name in self._on)

@@ -13,7 +13,8 @@ from ..abi.user_events import EVENT_STATUS_PERF, PERF_MAX_TRACE_SIZE
 from ..engine import Group, UserEvent, Writer
 from ..errors import Refused
 from ..fields import validate
-from ..fields.filter import Filter, parse_filter
+from ..fields.filter import CPUS_MAX, Filter, parse_filter
+from ..fields.kernel_text import SPACES
 from .body import record_body
 
 _SIZE_FIELD = 4
@@ -44,7 +45,7 @@ class Subscription:
         """Sample only what passes `text`; raises `Refused` as the ``filter`` file does, EEXIST where there is one."""
         if self._filter is not None:
             raise Refused(errno.EEXIST, "this subscription has a filter already; open another one")
-        self._filter = parse_filter(text.strip(), self._probe.event.fields)
+        self._filter = parse_filter(text.strip(SPACES), self._probe.event.fields, cpus=self._probe.cpus)
 
     def close(self) -> None:
         """End it; the last one of an event lets go of the event."""
@@ -64,9 +65,10 @@ class _Probe:
     status_bit = EVENT_STATUS_PERF
     holder_name = "perf"
 
-    def __init__(self, owner: "Perf", event: UserEvent) -> None:
+    def __init__(self, owner: "Perf", event: UserEvent, cpus: int) -> None:
         self._owner = owner
         self.event = event
+        self.cpus = cpus
         self.subscriptions: list[Subscription] = []
 
     def record(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
@@ -92,8 +94,9 @@ class _Probe:
 class Perf:
     """Every perf subscription there is."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, *, cpus: int = CPUS_MAX) -> None:
         self._group = group
+        self._cpus = cpus
         self._probes: dict[UserEvent, _Probe] = {}
 
     def open(self, event_id: int, tid: int, *, enabled: bool = True) -> Subscription:
@@ -103,7 +106,7 @@ class Perf:
             raise Refused(errno.EINVAL, f"there is no event with id {event_id}")
         probe = self._probes.get(event)
         if probe is None:
-            probe = _Probe(self, event)
+            probe = _Probe(self, event, self._cpus)
             event.attach(probe)
             self._probes[event] = probe
         subscription = Subscription(probe, tid, enabled=enabled)

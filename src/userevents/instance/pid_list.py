@@ -21,10 +21,33 @@ class PidList:
     def __init__(self) -> None:
         self.wanted: set[int] = set()
         self.unwanted: set[int] = set()
+        self._all_exited = False
+
+    @property
+    def judges(self) -> bool:
+        """Whether anybody is left out."""
+        return bool(self.wanted or self.unwanted or self._all_exited)
 
     def selects(self, tid: int) -> bool:
-        """Whether a thread is recorded."""
-        return (not self.wanted or tid in self.wanted) and tid not in self.unwanted
+        """Whether a thread is recorded. A list whose last thread has exited selects nobody."""
+        return (tid in self.wanted or not (self.wanted or self._all_exited)) and tid not in self.unwanted
+
+    def forked(self, parent: int, child: int) -> None:
+        """Put a new thread on the lists that its parent is on."""
+        for pids in (self.wanted, self.unwanted):
+            if parent in pids:
+                pids.add(child)
+
+    def exited(self, tid: int) -> None:
+        """Take a thread off the lists."""
+        self._all_exited = self._all_exited or self.wanted == {tid}
+        self.wanted.discard(tid)
+        self.unwanted.discard(tid)
+
+    def forget_wanted(self) -> None:
+        """Want every thread again."""
+        self.wanted.clear()
+        self._all_exited = False
 
 
 def parse_pids(text: str) -> set[int]:

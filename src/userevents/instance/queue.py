@@ -6,7 +6,7 @@ What was read stays here until the reader reads again: only then did it surely a
 
 import errno
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ..buffer.stream import FRAME, MAGIC, START
@@ -54,6 +54,14 @@ class StreamQueue:
         self.size += len(frames)
         return True
 
+    def push_all(self, frames: Sequence[bytes], mark: object) -> bool:
+        """Queue all of these frames, the last of them with `mark`; False, and none of them, when full or closed."""
+        if self.closed or self.finished or self.size + sum(map(len, frames)) > self.limit:
+            return False
+        for number, each in enumerate(frames, 1):
+            self.push(each, mark if number == len(frames) else None, 0)
+        return True
+
     def readable(self) -> bool:
         """Whether a read has something to say: frames, or that the end is reached."""
         return bool(self._waiting) or self.finished or self.closed
@@ -71,6 +79,8 @@ class StreamQueue:
             self._read.append(item)
         if not self._read and self._waiting:
             self._read.append(self._split_head(size))
+        if len(self._read) == 1 and isinstance(whole := self._read[0].frames, bytes):
+            return whole
         return b"".join(item.frames for item in self._read)
 
     def acquire(self) -> None:

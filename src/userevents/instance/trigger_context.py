@@ -31,6 +31,10 @@ class TriggerContext(Protocol):
         """The CPU it writes on."""
 
     @property
+    def cpus(self) -> int:
+        """How many CPUs there are."""
+
+    @property
     def comm(self) -> str:
         """Its name."""
 
@@ -47,6 +51,9 @@ class TriggerContext(Protocol):
 
     def traceoff(self) -> None:
         """Record nothing from now on."""
+
+    def make_snapshot(self) -> None:
+        """Have a snapshot buffer."""
 
     def snapshot(self) -> None:
         """Swap the ring with the snapshot buffer."""

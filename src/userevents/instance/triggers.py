@@ -65,6 +65,11 @@ class TriggerSet:
         """What the ``hist`` file shows."""
         return "\n\n".join(trigger.text() for trigger in self._hists())
 
+    @property
+    def hits(self) -> int:
+        """How many records all histograms have counted."""
+        return sum(trigger.table.hits for trigger in self._hists())
+
     def clear(self, context: TriggerContext) -> None:
         """Remove every trigger."""
         for trigger in self._triggers:

@@ -50,6 +50,9 @@ class CountedTrigger(Trigger):
             self.count -= 1
         self.act(context)
 
+    def added(self, context: TriggerContext) -> None:
+        """It was put on its event: get what it needs."""
+
     def changes(self, context: TriggerContext) -> bool:
         """Whether running it now makes a difference; if not, it is not counted."""
         return True
@@ -92,6 +95,10 @@ class Snapshot(CountedTrigger):
     """Takes a snapshot of the ring."""
 
     family = "snapshot"
+
+    def added(self, context: TriggerContext) -> None:
+        """Have the buffer that is swapped."""
+        context.make_snapshot()
 
     def act(self, context: TriggerContext) -> None:
         """Swap the buffers."""
@@ -217,6 +224,7 @@ def _add(trigger: CountedTrigger, site: Site) -> None:
             f"'{trigger.word}' cannot be with '{there.line.strip()}' on one event: remove that first",
         )
     site.triggers.add(trigger)
+    trigger.added(site.context)
 
 
 def _remove(like: CountedTrigger, site: Site) -> None:

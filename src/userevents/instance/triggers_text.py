@@ -76,7 +76,7 @@ def parse_condition(clause: str | None, fields: tuple[Field, ...], context: Trig
     if word != "if" or text is None:
         raise Refused(errno.EINVAL, f"'{clause}' after a trigger: only 'if FILTER' can stand there")
     try:
-        return Condition(text, parse_filter(text, fields))
+        return Condition(text, parse_filter(text, fields, cpus=context.cpus))
     except FilterError as error:
         context.log_error(FILTER_LOCATION, error.message or "Error", text, error.position)
         raise

@@ -2,7 +2,18 @@
 
 from ..engine import Caller
 from .node import OpenNode, WriteCall
-from .system import TOP, PlainSystem, System
+from .system import TOP, PlainSystem, System, task_exited, task_forked
 from .tree import NodeStat, Tree
 
-__all__ = ["TOP", "Caller", "NodeStat", "OpenNode", "PlainSystem", "System", "Tree", "WriteCall"]
+__all__ = [
+    "TOP",
+    "Caller",
+    "NodeStat",
+    "OpenNode",
+    "PlainSystem",
+    "System",
+    "Tree",
+    "WriteCall",
+    "task_exited",
+    "task_forked",
+]

@@ -1,4 +1,4 @@
-"""The control files of an instance: recording, sizes, clock, options, marks, pids, errors.
+"""The control files of an instance: recording, clock, options, marks, pids, errors.
 
 Source: user_events contract, tracefs.md sections 2, 8 and 12.
 """
@@ -16,7 +16,6 @@ from .text import command_text, parse_unsigned, truncates
 _MARK_MAX: Final = 4054
 _RAW_MIN: Final = 4
 _RAW_MAX: Final = 4060
-_PERCENT_MAX: Final = 100
 _MASK_DIGITS_MAX: Final = 2048
 _CLOCK_MAX: Final = 63
 _SYSCTL_NUMBER: Final = re.compile(
@@ -42,40 +41,6 @@ class TracingOn(Control):
         """Record (any number but 0), or do not."""
         self.place.instance.recorder.tracing_on = bool(parse_unsigned(data))
         return len(data)
-
-
-class BufferSize(Control):
-    """``buffer_size_kb``, of all CPUs or of one."""
-
-    def text(self) -> str:
-        """The size in KiB."""
-        return self.place.instance.recorder.size_text(self.place.cpu)
-
-    def write(self, node: OpenNode, data: bytes) -> int:
-        """Set the size; records that still fit are kept."""
-        kib = parse_unsigned(data)
-        if not kib:
-            raise Refused(errno.EINVAL, "a ring of 0 KiB")
-        if kib > abi.BUFFER_KIB_MAX:
-            raise Refused(errno.ENOMEM, f"a ring of {kib} KiB; at most {abi.BUFFER_KIB_MAX} here")
-        self.place.instance.recorder.set_size(kib, self.place.cpu)
-        return len(data)
-
-
-class BufferTotalSize(File):
-    """``buffer_total_size_kb``."""
-
-    def text(self) -> str:
-        """The sum over all CPUs, in KiB."""
-        return self.place.instance.recorder.total_text()
-
-
-class SubbufSize(File):
-    """``buffer_subbuf_size_kb``: pages of 4 KiB, which cannot be changed here."""
-
-    def text(self) -> str:
-        """The size in KiB."""
-        return "4\n"
 
 
 class TraceClock(Control):
@@ -142,7 +107,7 @@ class OptionsDirectory(Directory):
 
     def child(self, name: str) -> Node | None:
         """The file of one option."""
-        if name not in self.place.instance.options:
+        if name not in self.names():
             return None
         return Option(self.place._replace(option=name))
 
@@ -173,6 +138,7 @@ class TraceMarker(Control):
     """``trace_marker``: text among the records."""
 
     mode: ClassVar[int] = abi.MODE_WRITE_ONLY
+    has_positions: ClassVar[bool] = False
 
     def text(self) -> str:
         """EINVAL: there is nothing to read."""
@@ -207,22 +173,6 @@ class TraceMarkerRaw(TraceMarker):
         return raw_mark_body(tid, data), len(data)
 
 
-class BufferPercent(Control):
-    """``buffer_percent``: how full a ring must be before a reader that waits is woken."""
-
-    def text(self) -> str:
-        """A percentage."""
-        return f"{self.place.instance.recorder.wake_percent}\n"
-
-    def write(self, node: OpenNode, data: bytes) -> int:
-        """Set it; EINVAL for more than 100."""
-        percent = parse_unsigned(data)
-        if percent > _PERCENT_MAX:
-            raise Refused(errno.EINVAL, f"'{percent}' is more than {_PERCENT_MAX}")
-        self.place.instance.recorder.wake_percent = percent
-        return len(data)
-
-
 class TracingCpumask(Control):
     """``tracing_cpumask``: the CPUs that are recorded, as a hexadecimal mask."""
 
@@ -249,11 +199,24 @@ class TracingMaxLatency(Control):
 
     def text(self) -> str:
         """Microseconds."""
-        return f"{self.place.instance.recorder.max_latency_us}\n"
+        return f"{self.place.instance.recorder.max_latency_ns // 1000}\n"
 
     def write(self, node: OpenNode, data: bytes) -> int:
-        """Set it."""
-        self.place.instance.recorder.max_latency_us = parse_unsigned(data)
+        """Set it; it is kept in nanoseconds, of which there are 64 bits."""
+        self.place.instance.recorder.max_latency_ns = parse_unsigned(data) * 1000 & abi.ULONG_MAX
+        return len(data)
+
+
+class TracingThreshold(Control):
+    """``tracing_thresh``: of the same tracers, and of all instances."""
+
+    def text(self) -> str:
+        """Microseconds."""
+        return f"{self.place.instance.machine.threshold_ns // 1000}\n"
+
+    def write(self, node: OpenNode, data: bytes) -> int:
+        """Set it; it is kept as ``tracing_max_latency`` is."""
+        self.place.instance.machine.threshold_ns = parse_unsigned(data) * 1000 & abi.ULONG_MAX
         return len(data)
 
 
@@ -263,7 +226,7 @@ class EventPids(Control):
     def opened(self, node: OpenNode) -> None:
         """Truncating forgets them."""
         if truncates(node):
-            self.pids(self.place.instance.pids).clear()
+            self.forget(self.place.instance.pids)
 
     def text(self) -> str:
         """One id a line, in order."""
@@ -278,6 +241,10 @@ class EventPids(Control):
         """The set behind the file."""
         return lists.wanted
 
+    def forget(self, lists: PidList) -> None:
+        """Empty that set."""
+        lists.forget_wanted()
+
 
 class EventNotracePids(EventPids):
     """``set_event_notrace_pid``: the threads that are not recorded."""
@@ -285,6 +252,10 @@ class EventNotracePids(EventPids):
     def pids(self, lists: PidList) -> set[int]:
         """The set behind the file."""
         return lists.unwanted
+
+    def forget(self, lists: PidList) -> None:
+        """Empty that set."""
+        lists.unwanted.clear()
 
 
 class ErrorLogFile(Control):
@@ -304,25 +275,12 @@ class ErrorLogFile(Control):
         return len(data)
 
 
-class FreeBuffer(File):
-    """``free_buffer``: closing it makes the rings as small as they get."""
-
-    mode: ClassVar[int] = abi.MODE_FREE_BUFFER
-
-    def closed(self, node: OpenNode, *, aborted: bool) -> None:
-        """Shrink the rings, and with ``disable_on_free`` stop recording."""
-        instance = self.place.instance
-        if instance.options["disable_on_free"]:
-            instance.recorder.tracing_on = False
-        instance.recorder.set_size(1, instance.recorder.all_cpus)
+class Empty(File):
+    """``printk_formats`` and ``eval_map``: what the kernel knows of its own code, which is nothing here."""
 
     def text(self) -> str:
-        """EINVAL: there is nothing to read."""
-        raise Refused(errno.EINVAL, "free_buffer cannot be read")
-
-    def write(self, node: OpenNode, data: bytes) -> int:
-        """Whatever is written is ignored."""
-        return len(data)
+        """Nothing."""
+        return ""
 
 
 class SavedCommandsFile(File):
@@ -341,10 +299,10 @@ class SavedCommandsSize(Control):
         return f"{self.place.instance.machine.commands.limit}\n"
 
     def write(self, node: OpenNode, data: bytes) -> int:
-        """Keep that many; EINVAL for none."""
+        """Keep at least that many; EINVAL for none."""
         number = parse_unsigned(data)
-        if not 0 < number <= abi.PID_LIMIT:
-            raise Refused(errno.EINVAL, f"'{number}' is no number of names, which is 1 to {abi.PID_LIMIT}")
+        if not 0 < number <= abi.COMMANDS_MAX:
+            raise Refused(errno.EINVAL, f"'{number}' is no number of names, which is 1 to {abi.COMMANDS_MAX}")
         self.place.instance.machine.commands.limit = number
         return len(data)
 

@@ -26,6 +26,7 @@ class UserEventsData(File):
     """``user_events_data``."""
 
     mode: ClassVar[int] = abi.MODE_WRITE
+    is_synchronous: ClassVar[bool] = False
 
     def opened(self, node: OpenNode) -> None:
         """Begin with an empty table; truncating changes nothing."""

@@ -8,15 +8,16 @@ from typing import ClassVar
 
 from ..abi import tracefs as abi
 from ..errors import Refused
-from . import controls
+from . import buffers, controls
 from . import trace_files as trace
 from .data_file import UserEventsData
 from .dynamic_events import DynamicEvents
 from .enable import EventEnable, SetEvent, SystemEnable
 from .event_controls import EventFilter, EventHist, EventTrigger, SystemFilter
 from .event_files import AvailableEvents, EventId, Format, HeaderEvent, HeaderPage, Readme, Status
+from .ftrace import FtraceDirectory
 from .node import Directory, Node
-from .own import Control, Holders, Info, Patterns, Select, Stream
+from .own import Control, History, Holders, Info, Patterns, Select, Stream
 from .system import TOP
 
 Table = dict[str, type[Node]]
@@ -46,6 +47,7 @@ class OwnDirectory(FixedDirectory):
         abi.OWN_STREAM: Stream,
         abi.OWN_CONTROL: Control,
         abi.OWN_HOLDERS: Holders,
+        abi.OWN_HISTORY: History,
         abi.OWN_INFO: Info,
         abi.OWN_EVENTS_MAX: controls.EventsMax,
     }
@@ -93,10 +95,12 @@ class EventsDirectory(FixedDirectory):
 
     def names(self) -> list[str]:
         """The files, and the systems that have an event."""
-        return super().names() + list(self.place.system.group.events.systems())
+        return [*super().names(), abi.FTRACE, *self.place.system.group.events.systems()]
 
     def child(self, name: str) -> Node | None:
         """A file, or a system."""
+        if name == abi.FTRACE:
+            return FtraceDirectory(self.place)
         if name in self.place.system.group.events.systems():
             return SystemDirectory(self.place._replace(event_system=name))
         return super().child(name)
@@ -106,7 +110,7 @@ class CpuDirectory(FixedDirectory):
     """``per_cpu/cpuN/``."""
 
     table: ClassVar[Table] = {
-        abi.BUFFER_SIZE_KB: controls.BufferSize,
+        abi.BUFFER_SIZE_KB: buffers.BufferSize,
         abi.SNAPSHOT: trace.Snapshot,
         abi.SNAPSHOT_RAW: trace.SnapshotRaw,
         abi.STATS: trace.Stats,
@@ -130,15 +134,15 @@ class CpusDirectory(Directory):
 
 
 _INSTANCE: Table = {
-    abi.BUFFER_PERCENT: controls.BufferPercent,
-    abi.BUFFER_SIZE_KB: controls.BufferSize,
-    abi.BUFFER_SUBBUF_SIZE_KB: controls.SubbufSize,
-    abi.BUFFER_TOTAL_SIZE_KB: controls.BufferTotalSize,
+    abi.BUFFER_PERCENT: buffers.BufferPercent,
+    abi.BUFFER_SIZE_KB: buffers.BufferSize,
+    abi.BUFFER_SUBBUF_SIZE_KB: buffers.SubbufSize,
+    abi.BUFFER_TOTAL_SIZE_KB: buffers.BufferTotalSize,
     abi.AVAILABLE_TRACERS: controls.AvailableTracers,
     abi.CURRENT_TRACER: controls.CurrentTracer,
     abi.ERROR_LOG: controls.ErrorLogFile,
     abi.EVENTS: EventsDirectory,
-    abi.FREE_BUFFER: controls.FreeBuffer,
+    abi.FREE_BUFFER: buffers.FreeBuffer,
     abi.OPTIONS: controls.OptionsDirectory,
     abi.OWN: OwnDirectory,
     abi.PER_CPU: CpusDirectory,
@@ -205,4 +209,7 @@ class TopDirectory(FixedDirectory):
         abi.SAVED_CMDLINES: controls.SavedCommandsFile,
         abi.SAVED_CMDLINES_SIZE: controls.SavedCommandsSize,
         abi.SAVED_TGIDS: controls.SavedProcesses,
+        abi.TRACING_THRESH: controls.TracingThreshold,
+        abi.PRINTK_FORMATS: controls.Empty,
+        abi.EVAL_MAP: controls.Empty,
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from ..abi import tracefs as abi
-from ..engine import UserEvent
+from ..engine import Group, UserEvent
 from ..errors import Refused
 from ..instance import Instance
 from .node import File, OpenNode
@@ -97,7 +97,7 @@ class SetEvent(File):
         return taken
 
     def _apply(self, spec: str, wanted: bool) -> None:
-        matched = [event for event in self.place.system.group.events if spec_matches(spec, event)]
+        matched = meant_by(spec, self.place.system.group)
         instance = self.place.instance
         if spec in _EVERYTHING and instance.machine.has_other_events:
             instance.others_enabled = wanted
@@ -112,15 +112,23 @@ def listing(events: Iterable[UserEvent]) -> str:
     return "".join(f"{event.system}:{event.tracepoint_name}\n" for event in events)
 
 
-def spec_matches(spec: str, event: UserEvent) -> bool:
-    """Whether a ``set_event`` word means `event`; only a whole ``*`` is a wildcard.
+def meant_by(spec: str, group: Group) -> tuple[UserEvent, ...]:
+    """The events that a ``set_event`` word means; only a whole ``*`` is a wildcard. One name costs one look-up.
 
     Source: user_events contract, tracefs.md section 2.
     """
+    events = group.events
     system, colon, name = spec.partition(":")
     if not colon:
-        return spec in (event.tracepoint_name, event.system)
-    return system in ("", "*", event.system) and name in ("", "*", event.tracepoint_name)
+        return tuple(dict.fromkeys((*events.in_system(spec), *_named(group, events.systems(), spec))))
+    if name not in ("", "*"):
+        return _named(group, events.systems() if system in ("", "*") else (system,), name)
+    return tuple(events) if system in ("", "*") else events.in_system(system)
+
+
+def _named(group: Group, systems: Iterable[str], name: str) -> tuple[UserEvent, ...]:
+    found = (group.events.by_tracepoint(system, name) for system in systems)
+    return tuple(event for event in found if event is not None)
 
 
 def next_word(data: bytes) -> tuple[bytes, int]:

@@ -98,3 +98,14 @@ class EventHist(File):
         """Every histogram of the event."""
         event = live_event(self)
         return self.place.instance.file(event).triggers.hist_text()
+
+    def shown(self, node: OpenNode) -> None:
+        """Remember what the reader has seen."""
+        node.state = self._hits()
+
+    def polled(self, node: OpenNode) -> bool:
+        """Whether anything was counted that the reader has not seen."""
+        return self._hits() != (node.state or 0)
+
+    def _hits(self) -> int:
+        return self.place.instance.file(live_event(self)).triggers.hits

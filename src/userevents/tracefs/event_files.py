@@ -6,7 +6,7 @@ Source: user_events contract, fields.md sections 6 to 8, tracefs.md sections 2 a
 from collections.abc import Iterator
 
 from ..abi import tracefs as abi
-from ..abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT
+from ..abi.ring_buffer import HEADER_EVENT_TEXT, header_page_text
 from ..abi.user_events import EVENT_STATUS_FTRACE, EVENT_STATUS_OTHER, EVENT_STATUS_PERF
 from ..fields import format_text
 from .enable import listing, live_event
@@ -60,8 +60,8 @@ class HeaderPage(File):
     """``events/header_page``."""
 
     def text(self) -> str:
-        """The layout of a ring-buffer page."""
-        return HEADER_PAGE_TEXT
+        """The layout of a page of this instance's rings."""
+        return header_page_text(self.place.instance.recorder.page_size)
 
 
 class HeaderEvent(File):

@@ -77,6 +77,10 @@ class File(Node):
     """
 
     mode: ClassVar[int] = abi.MODE_READ
+    has_positions: ClassVar[bool] = True
+    """Whether one can seek in it; not where what is read is gone, or what is written is taken."""
+    is_synchronous: ClassVar[bool] = True
+    """Whether reading and writing it waits for what programs have written before, and for what it switches."""
 
     def opened(self, node: "OpenNode") -> None:
         """Called once a file was opened; may refuse it."""
@@ -106,10 +110,19 @@ class File(Node):
 
     def seek(self, node: "OpenNode", offset: int) -> int:
         """Go on reading at `offset`; ESPIPE for files that have no positions."""
+        if not self.has_positions:
+            raise Refused(errno.ESPIPE, f"'{node.path}' has no positions")
         return node.move_to(offset)
 
     def readable(self) -> bool:
         """Whether a read would return at once."""
+        return True
+
+    def shown(self, node: "OpenNode") -> None:
+        """Called when the text is made for a reader who begins at its start."""
+
+    def polled(self, node: "OpenNode") -> bool:
+        """What poll says of reading; most files are always ready, and say so."""
         return True
 
 
@@ -146,6 +159,8 @@ class OpenNode:
         self._require_open()
         if self.flags & abi.O_ACCMODE == abi.O_WRONLY:
             raise Refused(errno.EBADF, f"'{self.path}' is not open for reading")
+        if self._file.is_synchronous:
+            self._file.place.system.catch_up()
         return self._file.read(self, size, offset)
 
     def write(self, data: bytes, call: WriteCall | None = None) -> int:
@@ -153,7 +168,14 @@ class OpenNode:
         self._require_open()
         if self.flags & abi.O_ACCMODE == abi.O_RDONLY:
             raise Refused(errno.EBADF, f"'{self.path}' is not open for writing")
-        return self._file.write_call(self, data, call if call is not None else WriteCall(self.task))
+        call = call if call is not None else WriteCall(self.task)
+        if not self._file.is_synchronous:
+            return self._file.write_call(self, data, call)
+        self._file.place.system.catch_up(patiently=True)
+        try:
+            return self._file.write_call(self, data, call)
+        finally:
+            self._file.place.system.settle()
 
     def ioctl(self, command: int, argument: int, task: Task) -> int:
         """Make an ioctl for `task`, in whose memory `argument` points."""
@@ -173,8 +195,12 @@ class OpenNode:
         return offset
 
     def readable(self) -> bool:
-        """Whether a read would return something, or the end, at once."""
+        """Whether a read would return something, or the end, at once: when one that waits is to be tried again."""
         return self._file.readable()
+
+    def polled(self) -> bool:
+        """What poll says of reading, which may be later than `readable`: some files wait until it is worth while."""
+        return self._file.polled(self)
 
     def close(self) -> None:
         """Close it in good order; closing again does nothing."""
@@ -189,6 +215,7 @@ class OpenNode:
         start = self._position if offset is None else offset
         if start == 0 or self._content is None:
             self._content = self._file.text().encode("latin-1", "backslashreplace")
+            self._file.shown(self)
         data = self._content[start : start + size]
         if offset is None:
             self._position += len(data)

@@ -1,11 +1,12 @@
-"""The files below ``userevents/``, which no kernel has: patterns, selection, stream, holders, info."""
+"""The files below ``userevents/``, which no kernel has: patterns, selection, stream, holders, history, info."""
 
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from ..abi import tracefs as abi
+from ..engine import Entry
 from ..errors import Refused
 from ..instance import Selection
 from .node import File, OpenNode
@@ -61,6 +62,8 @@ class Select(File):
 class Stream(File):
     """``userevents/stream``: the instance's recording stream, consumed by one reader at a time."""
 
+    is_synchronous: ClassVar[bool] = False
+
     def opened(self, node: OpenNode) -> None:
         """One reader at a time; a second one gets EBUSY."""
         self.place.instance.stream.acquire()
@@ -107,6 +110,28 @@ class Holders(File):
                 yield f"  {holder.kind} {_one_line(holder.detail)}".rstrip() + "\n"
 
 
+class History(File):
+    """``userevents/history``: what happened to each event lately, and to the last of those that are gone."""
+
+    def text(self) -> str:
+        """The time now, then a line for each event and an indented one for each thing that happened to it.
+
+        Events that are gone come last, with the fields they had.
+        """
+        return "".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        group = self.place.system.group
+        yield f"# now {_seconds(group.history.now())}\n"
+        for event in group.events:
+            yield f"{event.system}:{_one_line(event.tracepoint_name)} id={event.id}\n"
+            yield from _entry_lines(group.history.of(event))
+        for gone in group.history.gone:
+            fields = f" {_one_line(gone.fields_text)}" if gone.fields_text else ""
+            yield f"{gone.system}:{_one_line(gone.tracepoint_name)} id={gone.id} gone{fields}\n"
+            yield from _entry_lines(gone.entries)
+
+
 class Info(File):
     """``userevents/info``: the tracer (at the top) or the instance, a JSON object."""
 
@@ -122,6 +147,16 @@ class Info(File):
             "missed": instance.stream.missed,
         }
         return json.dumps(facts) + "\n"
+
+
+def _entry_lines(entries: Iterable[Entry]) -> Iterator[str]:
+    for entry in entries:
+        who = f": {_one_line(entry.who)}" if entry.who else ""
+        yield f"  {_seconds(entry.at)} {entry.what}{who}\n"
+
+
+def _seconds(time_ns: int) -> str:
+    return f"{time_ns // 1_000_000_000}.{time_ns % 1_000_000_000:09}"
 
 
 def _one_line(text: str) -> str:

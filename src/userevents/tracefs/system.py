@@ -32,6 +32,27 @@ class System(Protocol):
     def info(self) -> str:
         """What there is to say about the tracer, a JSON object."""
 
+    def catch_up(self, *, patiently: bool = False) -> None:
+        """Called before anything is looked at: what programs have declared and written by now should be there.
+
+        Before anything is opened or written (`patiently`) that is worth some time: it switches something.
+        """
+
+    def settle(self) -> None:
+        """Called after anything was opened or written: what that switched must hold."""
+
+
+def task_forked(system: System, parent: int, child: int) -> None:
+    """Tell every instance that the thread `parent` made another one (fork, clone), called `child`."""
+    for instance in system.instances.values():
+        instance.task_forked(parent, child)
+
+
+def task_exited(system: System, tid: int) -> None:
+    """Tell every instance that a thread is gone."""
+    for instance in system.instances.values():
+        instance.task_exited(tid)
+
 
 class PlainSystem:
     """A system with nothing behind it: for tests, for embedding, and as a base."""
@@ -39,7 +60,7 @@ class PlainSystem:
     def __init__(self, group: Group, machine: Machine | None = None) -> None:
         self.group = group
         self.machine = machine if machine is not None else Machine()
-        self.perf = Perf(group)
+        self.perf = Perf(group, cpus=self.machine.cpus)
         self.instances: dict[str, Instance] = {TOP: Instance(TOP, group, self.machine)}
 
     def create_instance(self, name: str) -> Instance:
@@ -61,3 +82,9 @@ class PlainSystem:
     def info(self) -> str:
         """The profile and the number of events."""
         return json.dumps({"profile": self.group.profile.name, "events": len(self.group.events)})
+
+    def catch_up(self, *, patiently: bool = False) -> None:
+        """Nothing is recorded but what is written here."""
+
+    def settle(self) -> None:
+        """Nothing follows the instances later than at once."""

@@ -4,20 +4,31 @@ Source: user_events contract, tracefs.md sections 4 to 8.
 """
 
 import errno
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from ..abi import tracefs as abi
+from ..buffer import CpuRing
 from ..errors import Refused
-from ..instance import CLOCKS, Recorder, header, latency_header, lost_line
+from ..instance import CLOCKS, Moment, Recorder, header, latency_header, lost_line
 from .node import File, OpenNode
 from .text import parse_unsigned, truncates
 
 _PIPE_SIZE: Final = 8192
 _SNAPSHOT_HELP: Final = """\
-# Snapshot commands:
-# echo 0 > snapshot : give the snapshot buffer up
-# echo 1 > snapshot : take a snapshot, in a buffer made for it where there is none
-# echo 2 > snapshot : empty the snapshot buffer (so does any other number)
+# echo 0 > snapshot : Clears and frees snapshot buffer
+# echo 1 > snapshot : Allocates snapshot buffer, if not already allocated.
+#                      Takes a snapshot of the main buffer.
+# echo 2 > snapshot : Clears snapshot buffer (but does not allocate or free)
+"""
+_CPU_SNAPSHOT_HELP: Final = """\
+# echo 0 > snapshot : Invalid for per_cpu snapshot file.
+# echo 1 > snapshot : Not supported with this kernel.
+#                     Must use main snapshot file to allocate.
+# echo 2 > snapshot : Clears this cpu's snapshot buffer (but does not allocate)
+"""
+_SNAPSHOT_HELP_END: Final = """\
+#                      (Doesn't have to be '2' works with any number that
+#                       is not a '0' or '1')
 """
 
 
@@ -44,14 +55,17 @@ class Trace(_RingFile):
         """Truncating empties the rings; with ``pause-on-trace`` nothing is recorded while it is open."""
         if truncates(node):
             self.recorder.reset(self.cpu)
-        if node.flags & abi.O_ACCMODE != abi.O_WRONLY and self.place.instance.options["pause-on-trace"]:
-            node.state = self.recorder
-            self.recorder.pauses += 1
+        if node.flags & abi.O_ACCMODE == abi.O_WRONLY:
+            return
+        node.state = _TraceReader(pauses=self.place.instance.options["pause-on-trace"])
+        self.recorder.trace_readers.append(self.cpu)
+        self.recorder.pauses += node.state.pauses
 
     def closed(self, node: OpenNode, *, aborted: bool) -> None:
         """Go on recording where opening it had stopped that."""
-        if node.state is self.recorder:
-            self.recorder.pauses -= 1
+        if isinstance(node.state, _TraceReader):
+            self.recorder.trace_readers.remove(self.cpu)
+            self.recorder.pauses -= node.state.pauses
 
     def text(self) -> str:
         """The header and a line a record."""
@@ -62,6 +76,12 @@ class Trace(_RingFile):
         return len(data)
 
 
+class _TraceReader(NamedTuple):
+    """What opening ``trace`` to read it has changed."""
+
+    pauses: bool
+
+
 class Snapshot(_RingFile):
     """``snapshot``: the rings as they were when one was taken."""
 
@@ -69,10 +89,13 @@ class Snapshot(_RingFile):
 
     def text(self) -> str:
         """As `Trace`; where there is nothing, how to take one."""
-        if any(ring.entries for _, ring in self.recorder.chosen(self.cpu, snapshot=True)):
+        if any(not ring.is_empty for _, ring in self.recorder.chosen(self.cpu, snapshot=True)):
             return _trace_text(self, snapshot=True)
         state = "freed" if self.recorder.snapshot_rings is None else "allocated"
-        return f"# tracer: nop\n#\n#\n# * Snapshot is {state} *\n#\n{_SNAPSHOT_HELP}"
+        help_text = _SNAPSHOT_HELP if self.cpu == Recorder.all_cpus else _CPU_SNAPSHOT_HELP
+        return (
+            f"# tracer: nop\n#\n#\n# * Snapshot is {state} *\n#\n# Snapshot commands:\n{help_text}{_SNAPSHOT_HELP_END}"
+        )
 
     def write(self, node: OpenNode, data: bytes) -> int:
         """0 frees the snapshot, 1 takes one, any other number empties it."""
@@ -92,6 +115,8 @@ class Snapshot(_RingFile):
 class TracePipe(_RingFile):
     """``trace_pipe``: lines, consumed by whoever reads them; one reader at a time."""
 
+    has_positions: ClassVar[bool] = False
+
     def opened(self, node: OpenNode) -> None:
         """EBUSY while another reads the same CPU."""
         readers = self.recorder.pipe_readers
@@ -104,10 +129,6 @@ class TracePipe(_RingFile):
         """Let another one read."""
         self.recorder.pipe_readers.discard(self.cpu)
 
-    def seek(self, node: OpenNode, offset: int) -> int:
-        """ESPIPE: what is read is gone."""
-        raise Refused(errno.ESPIPE, f"'{node.path}' has no positions")
-
     def read(self, node: OpenNode, size: int, offset: int | None) -> bytes:
         """Lines, the last one cut where there is no room for it; EAGAIN when there is nothing.
 
@@ -117,7 +138,7 @@ class TracePipe(_RingFile):
         if not isinstance(unread, _Unread):
             raise Refused(errno.EBADF, f"'{node.path}' is not open")
         if not unread.data:
-            unread.data = self._take(min(size, _PIPE_SIZE))
+            self._take(unread, min(size, _PIPE_SIZE))
         data, unread.data = unread.data[:size], unread.data[size:]
         if data:
             unread.has_read = True
@@ -129,70 +150,83 @@ class TracePipe(_RingFile):
         """Whether there is something, or no more will come."""
         return self.recorder.peek(self.cpu) is not None or not self.recorder.tracing_on
 
-    def _take(self, size: int) -> bytes:
+    def polled(self, node: OpenNode) -> bool:
+        """As the kernel says it: anything at all, or of one CPU's records ``buffer_percent`` of its ring."""
+        return self.place.instance.options["block"] or self.recorder.is_readable(self.cpu)
+
+    def _take(self, unread: "_Unread", size: int) -> None:
         """Consume records until their lines have `size` bytes, or the next one would not fit the kernel's buffer."""
         lines = self.place.instance.lines()
-        taken = b""
-        while len(taken) < size and (found := self.recorder.peek(self.cpu)) is not None:
+        while len(unread.data) < size and (found := self.recorder.peek(self.cpu)) is not None:
             cpu, record = found
-            text = lost_line(cpu, record.lost) + lines.line(cpu, record)
+            text = lost_line(cpu, record.lost) + lines.line(Moment(cpu, record, unread.lines + 1))
             line = text.encode("latin-1", "backslashreplace")
-            if taken and len(taken) + len(line) > _PIPE_SIZE:
+            if unread.data and len(unread.data) + len(line) > _PIPE_SIZE:
                 break
             self.recorder.rings[cpu].consume()
-            taken += line
-        return taken
+            unread.data += line
+            unread.lines += 1
 
 
 class _Unread:
-    """What a reader of ``trace_pipe`` has been given no room for."""
+    """What a reader of ``trace_pipe`` has been given no room for, and how far it is."""
 
     def __init__(self) -> None:
         self.data = b""
+        self.lines = 0
         self.has_read = False
 
 
 class TracePipeRaw(_RingFile):
     """``per_cpu/cpuN/trace_pipe_raw``: pages, consumed by whoever reads them."""
 
+    has_positions: ClassVar[bool] = False
+
     def opened(self, node: OpenNode) -> None:
         """Begin with nothing left over."""
         node.state = b""
 
-    def seek(self, node: OpenNode, offset: int) -> int:
-        """ESPIPE: what is read is gone."""
-        raise Refused(errno.ESPIPE, f"'{node.path}' has no positions")
-
     def read(self, node: OpenNode, size: int, offset: int | None) -> bytes:
-        """One page, or what is left of it; EAGAIN when there is none.
+        """As many records of one page as fit, or the rest of what was read before; EAGAIN when there is none.
 
-        Source: user_events contract, ringbuffer.md section 6.
+        A page has its full size, zeros included, however many records it holds; a read that has no room for the first
+        record gives nothing.
+
+        Source: user_events contract, ringbuffer.md section 6; recordings of a real kernel.
         """
         left = node.state if isinstance(node.state, bytes) else b""
-        page = left or self.recorder.rings[self.cpu].read_page()
+        ring = self.ring
+        page = left or (ring.read_page(size) if ring is not None else None)
         if page is None:
             raise Refused(errno.EAGAIN, "nothing has been recorded since the last read")
         node.state = page[size:]
         return page[:size]
 
+    @property
+    def ring(self) -> CpuRing | None:
+        """The ring that is read."""
+        return self.recorder.rings[self.cpu]
+
     def readable(self) -> bool:
         """Whether there is a record."""
-        return bool(self.recorder.rings[self.cpu].entries)
+        return self.ring is not None and not self.ring.is_empty
+
+    def polled(self, node: OpenNode) -> bool:
+        """As the kernel says it: once ``buffer_percent`` of the ring is filled."""
+        return self.place.instance.options["block"] or self.recorder.is_readable(self.cpu)
 
 
 class SnapshotRaw(TracePipeRaw):
     """``per_cpu/cpuN/snapshot_raw``: pages of the snapshot."""
 
-    def read(self, node: OpenNode, size: int, offset: int | None) -> bytes:
-        """One page, or what is left of it; the end when there is none."""
+    @property
+    def ring(self) -> CpuRing | None:
+        """The ring that is read; None while there is no snapshot."""
         rings = self.recorder.snapshot_rings
-        left = node.state if isinstance(node.state, bytes) else b""
-        page = left or (rings[self.cpu].read_page() if rings is not None else None) or b""
-        node.state = page[size:]
-        return page[:size]
+        return rings[self.cpu] if rings is not None else None
 
-    def readable(self) -> bool:
-        """It never blocks."""
+    def polled(self, node: OpenNode) -> bool:
+        """It has no poll of its own."""
         return True
 
 
@@ -221,8 +255,8 @@ def _trace_text(file: _RingFile, *, snapshot: bool) -> str:
     entries = sum(ring.entries for ring in rings)
     overrun = sum(ring.overrun for ring in rings)
     found = list(recorder.merged(file.cpu, snapshot=snapshot))
-    lines = instance.lines()
-    if instance.options["latency-format"]:
-        return latency_header(recorder.machine, entries, entries + overrun) + "".join(lines.latency(found))
-    text = header(instance.options, entries, entries + overrun, recorder.machine.cpus)
-    return text + "".join(lines.all(found, overrun=overrun > 0))
+    if instance.options["latency-format"] and not snapshot:
+        text = latency_header(instance.options, recorder.machine, entries, entries + overrun, has_records=bool(found))
+    else:
+        text = header(instance.options, recorder.machine, entries, entries + overrun)
+    return text + "".join(instance.lines(of_snapshot=snapshot).all(found, overrun=overrun > 0))

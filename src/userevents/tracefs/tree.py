@@ -4,6 +4,7 @@ Every door speaks to this class only. It never blocks: a read that has nothing y
 """
 
 import errno
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..abi import tracefs as abi
@@ -23,6 +24,21 @@ class NodeStat(NamedTuple):
     mode: int
     size: int = 0
     """Always 0, as in the kernel: read to find out."""
+    owner: object = None
+    """The event or else the instance whose file it is: another one's file of the same name is another file."""
+    uid: int | None = None
+    """The owner that chown gave it; None: the tree's."""
+    gid: int | None = None
+
+
+class _Access(NamedTuple):
+    """Who may use a node, and whose file that node is."""
+
+    mode: int
+    uid: int | None
+    gid: int | None
+    event: UserEvent | None
+    instance: Instance
 
 
 class Tree:
@@ -36,14 +52,15 @@ class Tree:
         self.uid = uid
         self.gid = gid
         self._opens: dict[Instance, int] = {}
-        self._modes: dict[str, tuple[int, UserEvent | None, Instance]] = {}
-        """Modes that were changed, and whose files they are: an event's later namesake does not have them."""
+        self._changed: dict[str, _Access] = {}
+        """What chmod and chown changed, by path."""
 
     def open(self, path: str, flags: int, caller: Caller, task: Task | None = None) -> OpenNode:
         """Open a file, for `task` where the door knows it.
 
         ENOENT, ENOTDIR, EISDIR or EACCES as for any file; a node may refuse, too.
         """
+        self.system.catch_up(patiently=True)
         node = self._walk(path, caller)
         if not isinstance(node, File):
             raise Refused(errno.EISDIR, f"'{path}' is a directory")
@@ -52,11 +69,13 @@ class Tree:
         instance = node.place.instance
         opened = OpenNode(node, path, flags, caller, lambda: self._closed(instance), task)
         node.opened(opened)
+        self.system.settle()
         self._opens[instance] = self._opens.get(instance, 0) + 1
         return opened
 
     def listdir(self, path: str, caller: Caller | None = None) -> list[str]:
         """The names in a directory."""
+        self.system.catch_up()
         return self._directory(path, caller).names()
 
     def mkdir(self, path: str, caller: Caller | None = None) -> None:
@@ -84,6 +103,7 @@ class Tree:
         if node.place.instance is not self._top and self._opens.get(node.place.instance):
             raise Refused(errno.EBUSY, f"a file of '{path}' is open; close it first")
         directory.remove(name)
+        self.system.settle()
 
     def exists(self, path: str) -> bool:
         """Whether `path` leads to a node."""
@@ -102,20 +122,39 @@ class Tree:
 
     def stat(self, path: str, caller: Caller | None = None) -> NodeStat:
         """Kind and mode of a node."""
-        return NodeStat(self._mode(self._walk(path, caller), _clean(path)))
+        self.system.catch_up()
+        node = self._walk(path, caller)
+        access = self._access(node, _clean(path))
+        return NodeStat(
+            node.mode & abi.S_IFMT | access.mode, 0, node.place.event or node.place.instance, access.uid, access.gid
+        )
 
     def chmod(self, path: str, mode: int, caller: Caller | None = None) -> None:
         """Change who may use a node; EPERM for all but its owner and root."""
-        node = self._walk(path, caller)
-        if caller is not None and caller.uid not in (0, self.uid):
-            raise Refused(errno.EPERM, f"'{path}' is not the user {caller.uid}'s")
-        self._modes[_clean(path)] = mode & abi.MODE_BITS, node.place.event, node.place.instance
+        self._change(path, caller, lambda access: access._replace(mode=mode & abi.MODE_BITS))
 
-    def _mode(self, node: Node, path: str) -> int:
-        mode, *whose = self._modes.get(path, (0, None, None))
-        if whose != [node.place.event, node.place.instance]:
-            return node.mode
-        return node.mode & abi.S_IFMT | mode
+    def chown(self, path: str, uid: int | None, gid: int | None, caller: Caller | None = None) -> None:
+        """Give a node to another user or group (None: as it is); EPERM for all but its owner and root."""
+
+        def change(access: _Access) -> _Access:
+            return access._replace(uid=access.uid if uid is None else uid, gid=access.gid if gid is None else gid)
+
+        self._change(path, caller, change)
+
+    def _change(self, path: str, caller: Caller | None, change: "Callable[[_Access], _Access]") -> None:
+        node = self._walk(path, caller)
+        access = self._access(node, _clean(path))
+        if caller is not None and caller.uid not in (0, access.uid):
+            raise Refused(errno.EPERM, f"'{path}' is not the user {caller.uid}'s")
+        self._changed[_clean(path)] = change(access)
+
+    def _access(self, node: Node, path: str) -> "_Access":
+        """Who may use a node; what was changed for an event does not hold for its later namesake."""
+        place = node.place
+        changed = self._changed.get(path)
+        if changed is not None and changed.event is place.event and changed.instance is place.instance:
+            return changed
+        return _Access(node.mode & abi.MODE_BITS, self.uid, self.gid, place.event, place.instance)
 
     @property
     def _top(self) -> Instance:
@@ -150,13 +189,13 @@ class Tree:
         """EACCES unless the mode lets `caller` do all of `wanted`; root may everything."""
         if self.uid is None or caller is None or caller.uid == 0:
             return
-        mode = self._mode(node, _clean(path))
-        if caller.uid == self.uid:
-            granted = mode >> 6
-        elif caller.gid == self.gid:
-            granted = mode >> 3
+        access = self._access(node, _clean(path))
+        if caller.uid == access.uid:
+            granted = access.mode >> 6
+        elif caller.gid == access.gid:
+            granted = access.mode >> 3
         else:
-            granted = mode
+            granted = access.mode
         if wanted & ~granted:
             raise Refused(errno.EACCES, f"'{path}': the user {caller.uid} may not do this to a file of {self.uid}")
 
