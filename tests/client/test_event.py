@@ -1,79 +1,27 @@
 """`@event` and `register`: what is declared, what a call does while nobody and while somebody listens."""
 
+import inspect
 import os
 import struct
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+import weakref
 from pathlib import Path
 from typing import Annotated
+from unittest.mock import ANY
 
 import pytest
 
 import userevents
+from tests.client.conftest import Listener
 from userevents import Event, Refused, char, char16, event, f64, rel_loc, s8, s64, u32, uchar
 from userevents.buffer.page import body_start, walk
 from userevents.client import struct as struct_type
 from userevents.client.runtime import Runtime
-from userevents.fields import decode
 from userevents.session import layout
-from userevents.session.consumer import RingFile, SessionFile
-from userevents.session.ring import make
-
-
-class Listener:
-    """A tracer in miniature: finds this process's session, enables an event, reads its records."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = str(directory)
-        self.session: SessionFile | None = None
-        self.ring: RingFile | None = None
-
-    def attach(self) -> SessionFile:
-        """Open the session and give it a ring."""
-        (name,) = [name for name in os.listdir(self.directory) if name.endswith(layout.SESSION_SUFFIX)]
-        self.session = session = SessionFile(self.directory, name)
-        path = f"{self.directory}/{layout.ring_name(name, 1)}"
-        make(path, pages=16, generation=1, nonce=session.header.nonce)
-        session.set_ring(1, 16)
-        self.ring = RingFile(self.directory, name, 1, session.header.nonce)
-        return session
-
-    def enable(self, index: int, event_id: int = 20) -> None:
-        """Set an event's word."""
-        session = self.session or self.attach()
-        session.write_word(index, layout.WORD_ENABLED | event_id << layout.WORD_ID_SHIFT)
-
-    def records(self, declared: "Event[...]") -> list[tuple[object, ...]]:
-        """Return the values of every new record."""
-        assert self.ring is not None
-        found: list[tuple[object, ...]] = []
-        for part in self.ring.read(1 << 20):
-            for at in walk(part.data, part.ts).starts:
-                found.append(decode(declared.fields, part.data[body_start(part.data, at) :]))
-        return found
-
-    def close(self) -> None:
-        """Take everything away."""
-        if self.ring is not None:
-            self.ring.close()
-            os.unlink(self.ring.path)
-        if self.session is not None:
-            self.session.close()
-
-
-@pytest.fixture
-def listener(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """A fresh client runtime, and a listener on it."""
-    fresh = Runtime()
-    monkeypatch.setattr(sys.modules["userevents.client.event"], "runtime", fresh)
-    made = Listener(runtime_dir)
-    yield made
-    made.close()
-    for writer in fresh._writers:
-        writer.session.unlink()
+from userevents.session.consumer import SessionFile
 
 
 def test_a_signature_is_a_declaration(listener: Listener) -> None:
@@ -145,7 +93,7 @@ def test_while_somebody_listens_values_arrive(listener: Listener) -> None:
 
 
 def test_the_record_carries_id_and_thread(listener: Listener) -> None:
-    """The common header is the kernel's: id, flags, preempt count, thread id."""
+    """The common header is the kernel's: id, two bytes that a page may give to CPUs, thread id."""
     import threading
 
     tick = userevents.register("tick u8 a")
@@ -154,7 +102,7 @@ def test_the_record_carries_id_and_thread(listener: Listener) -> None:
     assert listener.ring is not None
     (part,) = listener.ring.read(1 << 20)
     at = body_start(part.data, walk(part.data, part.ts).starts[0])
-    assert struct.unpack_from("<HBBiB", part.data, at) == (77, 0, 0, threading.get_native_id(), 5)
+    assert struct.unpack_from("<HHiB", part.data, at) == (77, ANY, threading.get_native_id(), 5)
 
 
 def test_a_wrong_argument_is_counted_and_warned_of_once(listener: Listener) -> None:
@@ -276,6 +224,42 @@ def test_variable_parameters_are_refused(listener: Listener) -> None:
 
     with pytest.raises(TypeError, match="fixed list"):
         event(wrong)
+
+
+def test_an_event_keeps_python_s_manners(listener: Listener) -> None:
+    """A generic class, attributes of its own, weak references, subclasses, and the function it was made of."""
+
+    @event
+    def request(id: u32) -> None:
+        "One request."
+
+    request.note = "mine"  # type: ignore[attr-defined]
+    assert request.__dict__["note"] == "mine"
+    assert weakref.ref(request)() is request
+    assert list(inspect.signature(request).parameters) == ["id"]
+    assert repr(request) == "<event 'request u32 id'>"
+    assert [str(Event[...]), str(Event[[int]])]
+    assert Event.__doc__
+    assert Event.__module__ == "userevents.client.event"
+
+    class Mine(type(request)):  # type: ignore[misc]
+        pass
+
+    mine = Mine("mine u32 a", 0, None, None)
+    listener.enable(1)
+    mine(5)
+    mine.write(a=6)
+    assert listener.records(mine) == [(5,), (6,)]
+    assert not request
+
+
+def test_a_warning_points_at_the_call(listener: Listener) -> None:
+    """The line to mend is the program's, not one of ours."""
+    tick = userevents.register("tick u32 a")
+    listener.enable(0)
+    with pytest.warns(RuntimeWarning) as caught:
+        tick("one")
+    assert caught[0].filename == __file__
 
 
 def test_text_the_kernel_refuses_is_refused_at_once(listener: Listener) -> None:

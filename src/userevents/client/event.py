@@ -8,44 +8,31 @@ import os
 import typing
 import warnings
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
 from ..abi.user_events import MAX_NAME_ARGS_SIZE, USER_EVENT_REG_MULTI_FORMAT, USER_EVENT_REG_PERSIST
 from ..errors import Refused
 from ..fields import Field, parse_declaration
 from ..session import layout
-from ..session.layout import COUNTER_NAMES, COUNTERS_PER_EVENT, WORD_ID_SHIFT, WORD_PENDING
+from ..session.layout import COUNTER_NAMES, WORD_ID_SHIFT, WORD_PENDING
 from ..session.producer import Declared
-from ..session.writer import Writer
-from .packing import NO_DEFAULT, Parameter, TooLarge, make_packer, parameters_of
-from .runtime import OFF, runtime
+from .native import on_top_of
+from .packing import NO_DEFAULT, Parameter, TooLarge, make_packer, native_table, parameters_of
+from .runtime import OFF, EventWriter, runtime
+from .signals import raised_by_handler
 from .types import field_text
 
 P = ParamSpec("P")
 
 _DEBUG = os.environ.get("USEREVENTS_DEBUG", "") not in ("", "0")
+_NONE_OF_ITS_OWN: tuple[str, ...] = ()
 _VAR_POSITIONAL, _VAR_KEYWORD = 0x04, 0x08
 
 
-class Event(Generic[P]):
-    """A declared event: call it to emit, test it to know whether anybody listens.
+class EventBase(Generic[P]):
+    """All of an event but the call and the test, which are `Event`'s: in C where that is built, else in Python."""
 
-    Made by `event` or `register`. Calls return None and, unless USEREVENTS_DEBUG=1, never raise.
-    """
-
-    __slots__ = (
-        "__dict__",
-        "_commit",
-        "_index",
-        "_pack",
-        "_parameters",
-        "_warned",
-        "_words",
-        "_writer",
-        "declared",
-        "fields",
-        "name",
-    )
+    __slots__ = _NONE_OF_ITS_OWN
 
     def __init__(self, text: str, flags: int, parameters: list[Parameter] | None, doc: str | None) -> None:
         raw = text.encode("utf-8")
@@ -58,17 +45,103 @@ class Event(Generic[P]):
         self.__doc__ = doc
         self._parameters = parameters
         self._pack: Callable[..., bytes] = self._first_pack
-        self._writer: Writer | None = None
-        self._words = OFF
-        self._index = 0
         self._commit: Callable[[int, bytes], None] = _commit_nowhere
+        self._debug = _DEBUG
         self._warned = False
+        self.bind(None, OFF, 0)
         runtime.declare(self)
 
-    def bind(self, writer: Writer | None, words: "memoryview[int]", index: int) -> None:
+    def bind(self, writer: EventWriter | None, words: "memoryview[int]", index: int) -> None:
         """Use this writer and enable word from now on (the runtime calls it, at declaration and after fork)."""
         self._writer, self._words, self._index = writer, words, index
         self._commit = writer.commit if writer is not None else _commit_nowhere
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """What this process counted of the event: attempts while enabled, each reason for a drop, and cuts."""
+        return dict.fromkeys(COUNTER_NAMES, 0) if self._writer is None else self._writer.stats(self._index)
+
+    def __repr__(self) -> str:
+        return f"<event {self.declared.text.decode('utf-8', 'replace')!r}>"
+
+    def _emit(
+        self, word: int, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException | None = None
+    ) -> None:
+        """Do all of a call by the patient way, also if a conversion has failed already; `word` 0 is nobody's."""
+        if error is not None and raised_by_handler(error):
+            raise error
+        try:
+            body = self._pack(word >> WORD_ID_SHIFT, *args, **kwargs)
+        except TooLarge:
+            if word:
+                self._drop(layout.TOO_LARGE)
+        except TypeError as error:
+            if raised_by_handler(error):
+                raise
+            if word:
+                self._drop(layout.INVALID)
+            self._complain(error)
+        else:
+            if word:
+                self._commit(self._index, body)
+
+    def _made_parameters(self) -> list[Parameter]:
+        return parameters_of(self.fields) if self._parameters is None else self._parameters
+
+    def _first_pack(self, event_id: int, /, *args: Any, **kwargs: Any) -> bytes:
+        """Make the packer at its first use: most events of most programs are never listened to."""
+        self._pack = make_packer(self.name, self.fields, self._made_parameters())
+        return self._pack(event_id, *args, **kwargs)
+
+    def _describe(self) -> tuple[object, ...]:
+        """Describe the declaration to the native packer."""
+        return native_table(self.fields, self._made_parameters())
+
+    def _await_answer(self) -> int:
+        """Wait for the tracer's answer; return the word to write with, 0 if there is none (which is counted)."""
+        if self._writer is None:
+            return 0
+        word = self._writer.await_answer(self._index)
+        if not word and self._words[self._index]:
+            self._drop(layout.TRACER_GONE)
+        return word
+
+    def _drop(self, reason: int) -> None:
+        if self._writer is not None:
+            self._writer.drop(self._index, reason)
+
+    def _complain(self, error: TypeError) -> None:
+        if _DEBUG:
+            raise error
+        if not self._warned:
+            self._warned = True
+            try:
+                warnings.warn(f"{error} (counted as invalid; said once)", RuntimeWarning, stacklevel=3)
+            except Warning:  # warnings were turned into errors: attaching a tracer must not change a program
+                pass
+
+
+class Event(EventBase[P]):
+    """A declared event: call it to emit, test it to know whether anybody listens.
+
+    Made by `event` or `register`. Calls return None and, unless USEREVENTS_DEBUG=1, never raise.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_commit",
+        "_debug",
+        "_index",
+        "_pack",
+        "_parameters",
+        "_warned",
+        "_words",
+        "_writer",
+        "declared",
+        "fields",
+        "name",
+    )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Emit one event if anybody listens."""
@@ -84,12 +157,14 @@ class Event(Generic[P]):
             except TooLarge:
                 self._drop(layout.TOO_LARGE)
             except TypeError as error:
+                if raised_by_handler(error):
+                    raise
                 self._drop(layout.INVALID)
                 self._complain(error)
             else:
                 self._commit(self._index, body)
         elif _DEBUG:
-            self._check(args, kwargs)
+            self._emit(0, args, kwargs)
 
     write = __call__
 
@@ -103,54 +178,26 @@ class Event(Generic[P]):
         """Whether anybody listens: ``bool(event)``."""
         return bool(self)
 
-    @property
-    def stats(self) -> dict[str, int]:
-        """What this process counted of the event: attempts while enabled, each reason for a drop, and cuts."""
-        if self._writer is None:
-            return dict.fromkeys(COUNTER_NAMES, 0)
-        start = self._index * COUNTERS_PER_EVENT
-        return dict(zip(COUNTER_NAMES, self._writer.session.counters[start : start + len(COUNTER_NAMES)], strict=True))
 
-    def __repr__(self) -> str:
-        return f"<event {self.declared.text.decode('utf-8', 'replace')!r}>"
+class NativeBase(EventBase[P]):
+    """What the native class of events stands on: it learns here which words and which writer are the event's."""
 
-    def _first_pack(self, event_id: int, /, *args: Any, **kwargs: Any) -> bytes:
-        """Make the packer at its first use: most events of most programs are never listened to."""
-        parameters = parameters_of(self.fields) if self._parameters is None else self._parameters
-        self._pack = make_packer(self.name, self.fields, parameters)
-        return self._pack(event_id, *args, **kwargs)
+    __slots__ = _NONE_OF_ITS_OWN
 
-    def _await_answer(self) -> int:
-        """Wait for the tracer's answer; return the word to write with, 0 if there is none (which is counted)."""
-        if self._writer is None:
-            return 0
-        word = self._writer.await_answer(self._index)
-        if not word and self._words[self._index]:
-            self._drop(layout.TRACER_GONE)
-        return word
+    def bind(self, writer: EventWriter | None, words: "memoryview[int]", index: int) -> None:
+        """Use this writer and enable word from now on, in C where the writer's cursor is native."""
+        super().bind(writer, words, index)
+        self._attach(words, index, writer, getattr(writer, "cursor", None))
 
-    def _drop(self, reason: int) -> None:
-        if self._writer is not None:
-            self._writer.drop(self._index, reason)
+    def _attach(self, words: "memoryview[int]", index: int, writer: EventWriter | None, cursor: object) -> None:
+        """The native class has its own."""
+        raise NotImplementedError
 
-    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """In debug mode, find wrong arguments also while nobody listens."""
-        try:
-            self._pack(0, *args, **kwargs)
-        except TooLarge:
-            pass
-        except TypeError as error:
-            self._complain(error)
 
-    def _complain(self, error: TypeError) -> None:
-        if _DEBUG:
-            raise error
-        if not self._warned:
-            self._warned = True
-            try:
-                warnings.warn(f"{error} (counted as invalid; said once)", RuntimeWarning, stacklevel=4)
-            except Warning:  # warnings were turned into errors: attaching a tracer must not change a program
-                pass
+PureEvent = Event
+if not TYPE_CHECKING and (made := on_top_of(NativeBase)) is not None:
+    made.__doc__, made.__module__ = Event.__doc__, __name__
+    Event = made
 
 
 def _commit_nowhere(index: int, body: bytes) -> None:

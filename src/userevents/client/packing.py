@@ -16,7 +16,7 @@ from ..session.body import CutBody
 from .signals import raised_by_handler
 
 _MIN_BODY = 12
-_PADDING = (b"", b"\0", b"\0\0", b"\0\0\0")
+_ZEROS = (b"", b"\0", b"\0\0", b"\0\0\0", b"\0\0\0\0")
 _CODES = {
     "s64": "q", "u64": "Q", "s32": "i", "int": "i", "u32": "I", "unsigned int": "I", "s16": "h", "short": "h",
     "u16": "H", "unsigned short": "H", "s8": "b", "char": "b", "u8": "B", "unsigned char": "B",
@@ -107,8 +107,11 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
     body = f"_ue_pack(_ue_id, 0, 0, _ue_thread.id{''.join(', ' + value for value in values)})"
     if dynamic:
         tests.append(f"_ue_end <= {MAX_BODY_SIZE}")
-        tail = " + ".join(f"_ue_v{number}" + (' + b"\\0"' if is_text(field) else "") for number, field in dynamic)
-        body += f" + {tail} + _ue_padding[-_ue_end & 3]"
+        parts = [(f"_ue_v{number}", is_text(field)) for number, field in dynamic]
+        for value, terminated in parts[:-1]:
+            body += f" + {value}" + (' + b"\\0"' if terminated else "")
+        value, terminated = parts[-1]
+        body += f" + {value} + _ue_zeros[{'1 + ' if terminated else ''}(-_ue_end & 3)]"
     elif fixed > MAX_BODY_SIZE:
         tests.append("False")
     lines.append(f"        if {' and '.join(tests) or 'True'}:")
@@ -117,9 +120,10 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
     lines.append(f"    return _ue_patiently(_ue_id, ({''.join(p.name + ', ' for p in parameters)}))")
     space: dict[str, Any] = {
         "_ue_pack": Struct(layout).pack,
+        "_ue_encode": str.encode,
         "_ue_thread": thread,
         "_ue_by_handler": raised_by_handler,
-        "_ue_padding": _PADDING,
+        "_ue_zeros": _ZEROS,
         "_ue_patiently": lambda event_id, given: pack_patiently(name, fields, event_id, given),
         "_ue_defaults": [parameter.default for parameter in parameters],
     }
@@ -127,6 +131,38 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
     pack: Callable[..., bytes] = space["pack"]
     pack.__name__ = pack.__qualname__ = name
     return pack
+
+
+def native_table(
+    fields: Sequence[Field], parameters: Sequence[Parameter]
+) -> tuple[int, int, int, tuple[tuple[str, int, int, int, str, bool, object], ...]]:
+    """Describe a declaration to the native packer, which does the same as the generated function.
+
+    Returns the size of the fixed part, how many parameters are positional and how many fields dynamic, and for each
+    field (operation, offset, size, what a dynamic offset counts from, name, whether it has a default, the default).
+    """
+    rows = []
+    offset = RECORD_HEADER_SIZE
+    for field, parameter in zip(fields, parameters, strict=True):
+        base = 0 if field.ctype.startswith("__data_loc ") else offset + 4
+        has_default = parameter.default is not NO_DEFAULT
+        default = parameter.default if has_default else None
+        rows.append((_operation(field), offset, field.size, base, parameter.name, has_default, default))
+        offset += field.size
+    positional = sum(not parameter.keyword_only for parameter in parameters)
+    return offset, positional, sum(map(is_dynamic, fields)), tuple(rows)
+
+
+def _operation(field: Field) -> str:
+    """Return struct's code of a number; T and D for dynamic text and data, t, s and S for a fixed size."""
+    if is_dynamic(field):
+        return "T" if is_text(field) else "D"
+    code = _code(field)
+    if not code.endswith("s"):
+        return code
+    if field.ctype.startswith("char["):
+        return "t"
+    return "S" if field.ctype.startswith("struct ") else "s"
 
 
 def _signature(parameters: Sequence[Parameter]) -> str:
@@ -146,10 +182,10 @@ def _convert(field: Field, name: str, number: int) -> tuple[str, list[str], list
     local = f"_ue_v{number}"
     if is_dynamic(field):
         if is_text(field):
-            return local, [f'{local} = {name}.encode("utf-8", "backslashreplace")'], [f"0 not in {local}"]
+            return local, [f"{local} = _ue_encode({name})"], [f"0 not in {local}"]
         return local, [f"{local} = {name}"], [f"type({local}) is bytes"]
     if field.ctype.startswith("char["):
-        make = f'{local} = {name}.encode("utf-8", "backslashreplace")'
+        make = f"{local} = _ue_encode({name})"
         return local, [make], [f"len({local}) <= {field.size}", f"0 not in {local}"]
     if _code(field).endswith("s"):
         exact = "==" if field.ctype.startswith("struct ") else "<="
@@ -242,7 +278,7 @@ def _number(kind: type[int] | type[float], value: object, code: str) -> object:
 
 def _bytes(value: object) -> bytes:
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace")
+        return str.encode(value, "utf-8", "backslashreplace")
     try:
         return memoryview(value).tobytes()  # type: ignore[arg-type]
     except TypeError:

@@ -2,45 +2,76 @@
 
 No thread, no daemon, nothing at all before the first declaration. Whatever fails here turns tracing off
 for the events concerned and is kept in `why_off`; it never reaches the program.
+
+The first declaration also decides where events go: to the kernel, where this process may open its
+``user_events_data``, else to sessions. USEREVENTS_BACKEND chooses by hand.
 """
 
 import atexit
 import os
+import warnings
 from _thread import RLock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import Unusable
+from ..fields import Field
 from ..session import directory, layout, producer
 from ..session.producer import Declared, Session
 from ..session.writer import Writer
+from .native import Cursor
 from .packing import forget_thread
+
+if TYPE_CHECKING:
+    from .kernel import KernelWriter
 
 OFF = memoryview(bytes(4)).cast("I")
 """The enable word of an event that is declared nowhere."""
+
+BACKENDS = ("auto", "kernel", "session")
+"""What USEREVENTS_BACKEND may say."""
+
+
+class EventWriter(Protocol):
+    """What an event writes with: a session's `Writer`, or `kernel.KernelWriter`."""
+
+    def commit(self, index: int, body: bytes) -> None:
+        """Write one record, or count why not."""
+
+    def drop(self, index: int, reason: int) -> None:
+        """Count one attempt that was dropped for `reason`."""
+
+    def await_answer(self, index: int) -> int:
+        """Wait until the tracer has answered; return the event's word, 0 when no answer came."""
+
+    def stats(self, index: int) -> dict[str, int]:
+        """Return what was counted of the event."""
 
 
 class Bindable(Protocol):
     """An event as the runtime sees it: its declaration, and where to tell it which word is its own."""
 
     declared: Declared
+    fields: tuple[Field, ...]
 
-    def bind(self, writer: Writer | None, words: "memoryview[int]", index: int) -> None:
+    def bind(self, writer: EventWriter | None, words: "memoryview[int]", index: int) -> None:
         """Use this writer and word from now on."""
 
 
 class Runtime:
-    """The sessions of this process and the events declared in them."""
+    """The sessions of this process and the events declared in them; or the kernel, which then has them all."""
 
     def __init__(self) -> None:
         self.why_off: str | None = None
         self._lock = RLock()
+        self._chosen = False
+        self._kernel: KernelWriter | None = None
         self._writers: list[Writer] = []
         self._events: list[list[Bindable]] = []
         self._undeclared: list[Bindable] = []
         self._hooked = False
 
     def declare(self, event: Bindable) -> None:
-        """Declare an event in a session of this process, made if there is none with room. Never raises."""
+        """Declare an event to the kernel, or in a session of this process, made if none has room. Never raises."""
         with self._lock:
             self._undeclared.append(event)
             try:
@@ -50,11 +81,18 @@ class Runtime:
                 self.why_off = str(error)
 
     def _declare_all(self) -> None:
-        if not self._hooked:
+        if not self._chosen:
+            self._kernel = choose()
+            self._chosen = True
+        if self._kernel is None and not self._hooked:
             self._hooked = True
             atexit.register(self.leave)
         while self._undeclared:
             event = self._undeclared[0]
+            if self._kernel is not None:
+                self._kernel.declare(event)
+                del self._undeclared[0]
+                continue
             writer = self._writers[-1] if self._writers else self._add_session(layout.FIRST_CAPACITY)
             born = layout.WORD_PENDING if writer.session.tracer_lives() else 0
             index = writer.session.declare(event.declared, word=born)
@@ -72,7 +110,7 @@ class Runtime:
         place = directory.program_directory()
         producer.sweep(place)
         run = os.environb.get(b"USEREVENTS_RUN", b"")
-        writer = Writer(Session(place, capacity, run=run))
+        writer = Writer(Session(place, capacity, run=run), Cursor)
         self._writers.append(writer)
         self._events.append([])
         return writer
@@ -98,6 +136,8 @@ class Runtime:
         """
         self._lock = RLock()
         forget_thread()
+        if self._kernel is not None:
+            self._kernel.after_fork_in_child()
         parents, events = self._writers, self._events
         self._writers, self._events = [], []
         for event in (event for bound in events for event in bound):
@@ -117,6 +157,41 @@ class Runtime:
             writer.session.ring_bell()
 
 
+def choose() -> "KernelWriter | None":
+    """Return the kernel as the place of this process's events, None for sessions: as USEREVENTS_BACKEND says.
+
+    What `userevents record` starts uses sessions unless told otherwise, for that is where it is looked for.
+    Raises `Unusable` when the kernel is asked for by name and cannot be had.
+    """
+    asked = os.environ.get("USEREVENTS_BACKEND", "auto")
+    if asked not in BACKENDS:
+        _warn(f"USEREVENTS_BACKEND='{asked}' is none of {', '.join(BACKENDS)}; 'auto' is used")
+        asked = "auto"
+    if asked == "session" or (asked == "auto" and os.environ.get("USEREVENTS_RUN")):
+        return None
+    from .kernel_file import open_data  # only where it may be needed
+
+    try:
+        fd = open_data()
+        from .kernel import KernelWriter
+
+        return KernelWriter(fd)
+    except (OSError, Unusable) as error:
+        if asked == "auto":
+            return None
+        raise Unusable(
+            f"USEREVENTS_BACKEND=kernel, but this process cannot use the kernel's user_events: {error} "
+            f"(USEREVENTS_BACKEND=session does without a kernel)"
+        ) from None
+
+
+def _warn(text: str) -> None:
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=6)
+    except Warning:  # warnings were turned into errors: a variable must not keep a program from starting
+        pass
+
+
 def _child_of(parent: Writer) -> Writer:
     """Return a writer on a fresh session with the declarations, words, answers and ring size of the parent's."""
     old = parent.session
@@ -128,7 +203,7 @@ def _child_of(parent: Writer) -> Writer:
     for index, declared in enumerate(old.declared):
         session.answers[index] = old.answers[index]
         session.declare(declared, word=old.words[index])
-    return Writer(session)
+    return Writer(session, Cursor, mode=parent.mode)
 
 
 runtime = Runtime()

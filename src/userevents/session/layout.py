@@ -57,15 +57,25 @@ MAX_CAPACITY: Final = 32768
 TEXT_PER_EVENT: Final = 128
 
 RING_HEAD: Final = 0
+RING_OPENING: Final = 8
+"""u64 number of the page whose slot is being prepared, or was last: what lay there is gone."""
 RING_TAIL: Final = 64
 RING_TAIL_OFFSET: Final = 72
 RING_READER_WAITING: Final = 80
+RING_TAIL_RECORDS: Final = 88
+"""u64 records before the tail, in overwrite mode only: there the page that tells may be gone."""
 RING_IDENTITY: Final = 128
 RING_IDENTITY_STRUCT: Final = Struct("<8sIIIIII16s")
-"""magic, version, pages, generation, mode (0 discard), table offset, data offset, session's nonce."""
+"""magic, version, pages, generation, mode, table offset, data offset, session's nonce."""
+MODE_DISCARD: Final = 0
+"""A full ring takes nothing until its reader has made room."""
+MODE_OVERWRITE: Final = 1
+"""The newest page takes the place of the oldest, read or not."""
 RING_TABLE: Final = 4096
 RING_TABLE_ENTRY: Final = Struct("<QII")
-"""records committed in this ring before the page, CPU the page was opened on, 0."""
+"""records committed in this ring before the page, CPU the page was opened on, flags."""
+PAGE_CPUS_IN_RECORDS: Final = 1
+"""Flag of a page: bytes 2-3 of each record's common header hold the CPU it was written on (u16)."""
 DEFAULT_RING_PAGES: Final = 512
 MIN_RING_PAGES: Final = 16
 MAX_RING_PAGES: Final = 16384
@@ -129,6 +139,12 @@ def ring_data_offset(pages: int) -> int:
 def ring_size(pages: int) -> int:
     """Return the bytes of a ring file of `pages` pages."""
     return ring_data_offset(pages) + pages * 4096
+
+
+def pages_for(size: int) -> int:
+    """Return the pages of the smallest ring that holds `size` bytes, or of the largest there is."""
+    wanted = max((size + 4095) // 4096, MIN_RING_PAGES)
+    return min(1 << (wanted - 1).bit_length(), MAX_RING_PAGES)
 
 
 def ring_name(session_name: str, generation: int) -> str:

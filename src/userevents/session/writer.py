@@ -1,30 +1,77 @@
 """One session's writer: the lock, the ring of the generation the tracer asked for, and the counts.
 
-Every enabled event of a session goes through `commit` or `drop`. Other threads wait for the lock; only the
-owner that re-enters itself (a signal handler, a destructor) drops, and that is counted.
+Every enabled event of a session goes through `commit` or `drop`, or, where the writer's cursor is native, straight to
+that: one call in C, which no other thread and no signal handler can enter. Elsewhere threads wait for the lock; only
+the owner that re-enters itself (a signal handler, a destructor) drops, and that is counted.
 """
 
 import time
 from _thread import allocate_lock, get_ident
+from mmap import mmap
+from typing import Final, Protocol
 
 from ..errors import Unusable
-from . import layout
+from . import cursor, layout
 from .body import CutBody
-from .layout import COUNTERS_PER_EVENT, WORD_PENDING
+from .layout import COUNTER_NAMES, COUNTERS_PER_EVENT, WORD_PENDING
 from .producer import Session
-from .ring import Ring, find_current_cpu, make
+from .ring import Ring, is_ring_size, make, mode_of
 
 ANSWER_WAIT_S = 0.2
 """The longest a program ever waits for the tracer's answer, once per event."""
 _TRACER_CHECK_S = 0.1
+_REASONS: Final = {
+    cursor.RING_CHANGED: layout.TRACER_GONE,
+    cursor.FULL: layout.RING_FULL,
+    cursor.TOO_LARGE: layout.TOO_LARGE,
+}
+
+
+class Place(Protocol):
+    """What writes the records: `cursor.Cursor`, or the same in C."""
+
+    expects: int
+
+    def prepare(self) -> None:
+        """Import what writing needs."""
+
+    def enter(self, memory: mmap, pages: int, data: int, overwrite: bool, generation: int, /) -> None:
+        """Write to this ring from now on."""
+
+    def leave(self) -> None:
+        """Have no ring from now on."""
+
+    def put(self, slot: int, body: bytes, /) -> int:
+        """Commit one record and count its attempt, or say why not."""
+        ...
+
+    @property
+    def drained(self) -> bool:
+        """Whether the reader has taken every committed byte."""
+        ...
+
+
+class MakePlace(Protocol):
+    """The class of a cursor."""
+
+    def __call__(self, lines: "memoryview[int]", counters: "memoryview[int]", /) -> Place:
+        """Make one for a session with these lines and counters."""
+        ...
 
 
 class Writer:
-    """Writes the records of one `Session`. Safe for threads, signal handlers and destructors."""
+    """Writes the records of one `Session`, at its `cursor`. Safe for threads, signal handlers and destructors.
 
-    def __init__(self, session: Session) -> None:
+    `mode` is what the ring of a forked child does when it is full: as its parent's.
+    """
+
+    def __init__(
+        self, session: Session, make_cursor: MakePlace = cursor.Cursor, *, mode: int = layout.MODE_DISCARD
+    ) -> None:
         self.session = session
         self.words = session.words
+        self.cursor = make_cursor(session.lines, session.counters)
+        self._mode = mode
         self._counters = session.counters
         self._lines = session.lines
         self._lock = allocate_lock()
@@ -44,22 +91,30 @@ class Writer:
             self._count_reentry(index)
             return
         if self._ring is None:
-            find_current_cpu()  # imports: not while the lock is held
+            self.cursor.prepare()  # imports: not while the lock is held
         with self._lock:
             self._owner = me
             try:
-                ring = self._ring
                 slot = index * COUNTERS_PER_EVENT
-                if ring is None or not ring.put(body, self._counters, slot):
-                    reason = self._make_room()
-                    ring = self._ring
-                    if reason or ring is None or not ring.put(body, self._counters, slot):
-                        self._counters[slot] += 1
-                        self._counters[slot + (reason or layout.TOO_LARGE)] += 1
+                outcome = self.cursor.put(slot, body)
+                if outcome:
+                    self._see_to(outcome, slot, body)
                 if type(body) is CutBody:
                     self._counters[slot + layout.CUT] += body.cuts
             finally:
                 self._owner = 0
+
+    def _see_to(self, outcome: int, slot: int, body: bytes) -> None:
+        """Do what the cursor cannot: change rings and write again, count a drop, wake the reader."""
+        if outcome == cursor.RING_CHANGED and self._enter_generation():
+            outcome = self.cursor.put(slot, body) or cursor.READER_WAITS
+        if outcome in (cursor.WRITTEN, cursor.READER_WAITS):
+            self.session.ring_bell()
+            return
+        if outcome == cursor.FULL:
+            self._stop_if_tracer_gone()
+        self._counters[slot] += 1
+        self._counters[slot + _REASONS[outcome]] += 1
 
     def drop(self, index: int, reason: int) -> None:
         """Count one attempt of event `index` that was dropped for `reason` (a counter of layout.py)."""
@@ -79,28 +134,23 @@ class Writer:
         self._counters[slot] += 1
         self._counters[slot + layout.REENTRY] += 1
 
-    def _make_room(self) -> int:
-        """Open a fresh page, in the ring the tracer asks for; return 0, or the reason why there is none."""
-        entered = False
-        if self._lines[layout.RING_GENERATION // 4] != (self._ring.generation if self._ring else 0):
-            entered = self._enter_generation()
-        ring = self._ring
-        if ring is None:
-            return layout.TRACER_GONE
-        if not entered:
-            if not ring.has_room_for_page():
-                self._stop_if_tracer_gone()
-                return layout.RING_FULL
-            ring.open_page()
-        if ring.reader_waits:
-            self.session.ring_bell()
-        return 0
+    def stats(self, index: int) -> dict[str, int]:
+        """Return what was counted of event `index`, by the names of its counters."""
+        start = index * COUNTERS_PER_EVENT
+        return dict(zip(COUNTER_NAMES, self._counters[start : start + len(COUNTER_NAMES)], strict=True))
+
+    def ring_bell(self) -> None:
+        """Wake the tracer, which sleeps until a page is opened."""
+        self.session.ring_bell()
 
     def _enter_generation(self) -> bool:
-        """Map the ring of the generation that the tracer asks for; make it in a forked child that is first to come."""
+        """Go over to the ring that the tracer asks for, made here in a forked child that is first to come.
+
+        False where that is none, or the one in use, or cannot be had: then a ring in use stays in use.
+        """
         generation = self._lines[layout.RING_GENERATION // 4]
         pages = self._lines[layout.RING_PAGES // 4]
-        if not generation or generation == self._unmappable:
+        if not generation or not pages or generation == self.cursor.expects or generation == self._unmappable:
             return False
         session = self.session
         path = f"{session.directory}/{layout.ring_name(session.name, generation)}"
@@ -108,16 +158,21 @@ class Writer:
             try:
                 ring = Ring(path, generation=generation, nonce=session.nonce)
             except FileNotFoundError:
-                if not session.forked or generation != 1 or not _is_ring_size(pages):
+                if not session.forked or generation != 1 or not is_ring_size(pages):
                     raise
-                make(path, pages=pages, generation=generation, nonce=session.nonce)
+                make(path, pages=pages, generation=generation, nonce=session.nonce, mode=self._mode)
                 ring = Ring(path, generation=generation, nonce=session.nonce)
         except (OSError, Unusable, ValueError):
             self._unmappable = generation
-            return False
+            if self._ring is None:
+                return False
+            self.cursor.expects = generation
+            return True
+        self.cursor.enter(ring.map, ring.pages, ring.data, ring.mode == layout.MODE_OVERWRITE, generation)
         if self._ring is not None:
             self._ring.let_go()
         self._ring = ring
+        self._mode = ring.mode
         self._lines[layout.GENERATION_IN_USE // 4] = generation
         return True
 
@@ -161,20 +216,21 @@ class Writer:
 
     def abandon(self) -> None:
         """In a forked child: let go of everything, for it is the parent's."""
+        self.cursor.leave()
         if self._ring is not None:
             self._ring.let_go()
+            self._ring = None
         self.session.abandon()
 
     @property
     def drained(self) -> bool:
         """Whether nothing that was committed still waits for a tracer."""
-        return self._ring is None or self._ring.drained
+        return self.cursor.drained
 
     @property
-    def ring_path(self) -> str | None:
-        """The mapped ring's path, if any."""
-        return self._ring.path if self._ring else None
-
-
-def _is_ring_size(pages: int) -> bool:
-    return layout.MIN_RING_PAGES <= pages <= layout.MAX_RING_PAGES and not pages & (pages - 1)
+    def mode(self) -> int:
+        """What this session's ring does when it is full, also before the first record."""
+        generation = self._lines[layout.RING_GENERATION // 4]
+        if not generation or self._lines[layout.GENERATION_IN_USE // 4]:
+            return self._mode
+        return mode_of(f"{self.session.directory}/{layout.ring_name(self.session.name, generation)}")

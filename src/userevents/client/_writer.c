@@ -1,0 +1,1147 @@
+/*
+ * The fast path of an event, from the test of its enable word to the commit of its record.
+ *
+ * Two types: `Event`, which is made on top of the Python class that holds all the rest of an event (client/event.py),
+ * and `Cursor`, which is session/cursor.py once more. Whatever is unusual goes to Python: an argument that needs
+ * patience, a ring that must be mapped, a tracer that must be waited for.
+ *
+ * The order of things in a call: test the word; convert every argument to the stack, which may run any code of the
+ * program; then, with no call into Python and no allocation: clock, reserve, copy, count, commit. Who owns what, and
+ * which stores need an order: docs/notes/0006-memory-order-of-the-writers.md.
+ *
+ * Python's stable ABI of 3.11. Free-threaded builds cannot load it; they use the twin in Python.
+ */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <structmember.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the formats are little endian; other machines use the twin in Python"
+#endif
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* What 3.12's stable ABI has and 3.11 has too, without saying so. */
+#define HAVE_VECTORCALL (1UL << 11)
+#define ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
+#define MOD_MULTIPLE_INTERPRETERS 3
+#define PER_INTERPRETER_GIL ((void *)2)
+typedef PyObject *(*vectorcall_t)(PyObject *, PyObject *const *, size_t, PyObject *);
+PyAPI_FUNC(PyObject *) PyVectorcall_Call(PyObject *callable, PyObject *tuple, PyObject *dict);
+
+/* session/layout.py and abi/ring_buffer.py; tests/client/test_native.py holds them equal. */
+enum {
+    WORD_PENDING = 0x80,
+    WORD_ID_SHIFT = 16,
+    RING_GENERATION = 768 / 4,
+    RING_PAGES = 772 / 4,
+    HEADER_SIZE = 1024,
+    COUNTERS_PER_EVENT = 8,
+    ATTEMPTS = 0,
+    RING_FULL = 1,
+    RING_HEAD = 0 / 8,
+    RING_OPENING = 8 / 8,
+    RING_TAIL = 64 / 8,
+    RING_TAIL_OFFSET = 72 / 8,
+    RING_READER_WAITING = 80 / 4,
+    RING_TABLE = 4096,
+    RING_TABLE_ENTRY_SIZE = 16,
+    PAGE_CPUS_IN_RECORDS = 1,
+    PAGE_SIZE_ = 4096,
+    PAGE_HEADER_SIZE = 16,
+    PAGE_DATA_SIZE = PAGE_SIZE_ - PAGE_HEADER_SIZE,
+    MAX_BODY_SIZE = PAGE_DATA_SIZE - 8,
+    ROOM = PAGE_DATA_SIZE - 16, /* offset and size of a body, which may take a time extend and a long header */
+    SHORT_BODY_MAX = 112,
+    RECORD_HEADER_SIZE = 8,
+    MIN_BODY = 12,
+    TYPE_LEN_BITS = 5,
+    TYPE_LEN_TIME_EXTEND = 30,
+    DELTA_BITS = 27,
+    DELTA_MAX = (1 << DELTA_BITS) - 1,
+    MAX_RING_PAGES = 16384,
+    MAX_FIELDS = 128,
+};
+
+/* What came of a write: session/cursor.py. */
+enum { WRITTEN, READER_WAITS, RING_CHANGED, FULL, TOO_LARGE };
+
+#define TRACER_CHECK_NS 100000000u
+
+/* ---------------------------------------------------------------------------------------------- thread and time -- */
+
+static _Thread_local int32_t thread_id;
+
+static void forget_thread(void) { thread_id = 0; }
+
+static inline int32_t
+current_thread(void)
+{
+    if (UNLIKELY(thread_id == 0)) {
+        thread_id = (int32_t)syscall(SYS_gettid);
+    }
+    return thread_id;
+}
+
+static inline uint16_t
+current_cpu(void)
+{
+    int cpu = sched_getcpu();
+    return cpu < 0 ? 0 : (uint16_t)cpu;
+}
+
+static inline uint64_t
+monotonic_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ------------------------------------------------------------------------------------------------------- Cursor -- */
+
+typedef struct {
+    PyObject_HEAD
+    uint64_t *commit;  /* of the current page */
+    unsigned char *base; /* of its data */
+    uint64_t off, last, count, head, pages;
+    uint64_t *counters;
+    size_t counters_size;
+    const uint32_t *lines;
+    unsigned char *memory; /* of the ring, NULL for none */
+    uint64_t data;
+    uint32_t expects;
+    int overwrite;
+    uint64_t tracer_checked;
+    Py_buffer lines_view, counters_view, ring_view;
+} Cursor;
+
+/* Bytes of a record that do not stand in its fixed part, and whether a NUL ends them. */
+typedef struct {
+    const char *data;
+    uint32_t size;
+    uint32_t terminator;
+} Piece;
+
+static inline uint64_t *
+ring_words(const Cursor *self)
+{
+    return (uint64_t *)self->memory;
+}
+
+/* Prepare the slot of page `head`, point the private state at it, then show it to the reader, empty. */
+static void
+enter_page(Cursor *self, uint64_t head)
+{
+    uint64_t index = head & (self->pages - 1);
+    unsigned char *page = self->memory + self->data + PAGE_SIZE_ * index;
+    unsigned char *entry = self->memory + RING_TABLE + RING_TABLE_ENTRY_SIZE * index;
+    __atomic_store_n(&ring_words(self)[RING_OPENING], head, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* whoever sees a byte of what follows sees `opening` too */
+    *(uint64_t *)entry = self->count;
+    *(uint32_t *)(entry + 8) = current_cpu();
+    *(uint32_t *)(entry + 12) = PAGE_CPUS_IN_RECORDS;
+    self->commit = (uint64_t *)page + 1;
+    __atomic_store_n(self->commit, 0, __ATOMIC_RELAXED);
+    self->base = page + PAGE_HEADER_SIZE;
+    self->off = 0;
+    self->last = 0;
+    self->head = head;
+    __atomic_store_n(&ring_words(self)[RING_HEAD], head, __ATOMIC_RELEASE);
+}
+
+static int
+open_page(Cursor *self)
+{
+    if (self->memory == NULL || __atomic_load_n(&self->lines[RING_GENERATION], __ATOMIC_ACQUIRE) != self->expects ||
+        __atomic_load_n(&self->lines[RING_PAGES], __ATOMIC_RELAXED) == 0) {
+        return RING_CHANGED;
+    }
+    uint64_t head = self->head + 1;
+    if (!self->overwrite &&
+        head - __atomic_load_n(&ring_words(self)[RING_TAIL], __ATOMIC_ACQUIRE) >= self->pages) {
+        return FULL;
+    }
+    enter_page(self, head);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* head before the look: either side sees the other */
+    return __atomic_load_n((uint32_t *)self->memory + RING_READER_WAITING, __ATOMIC_RELAXED) ? READER_WAITS : WRITTEN;
+}
+
+/*
+ * Commit one record and count its attempt, or say why not, with nothing done. `fixed` begins with the common header;
+ * the body's `size` is padded to 4 and at least MIN_BODY: `fixed` and the pieces leave 4 bytes of it at most, zeros.
+ */
+static int
+put(Cursor *self, size_t slot, const void *fixed, size_t fixed_size, const Piece *pieces, int count, size_t size)
+{
+    int outcome = WRITTEN;
+    uint64_t off = self->off;
+    if (UNLIKELY(off + size > ROOM && (off || size > MAX_BODY_SIZE))) {
+        if (size > MAX_BODY_SIZE) {
+            return TOO_LARGE;
+        }
+        outcome = open_page(self);
+        if (outcome > READER_WAITS) {
+            return outcome;
+        }
+        off = 0;
+    }
+    unsigned char *at = self->base + off;
+    uint64_t now = monotonic_ns();
+    uint64_t delta = 0;
+    if (UNLIKELY(off == 0)) {
+        self->commit[-1] = now;
+    } else {
+        delta = now - self->last;
+        if (UNLIKELY(delta > DELTA_MAX)) {
+            ((uint32_t *)at)[0] = TYPE_LEN_TIME_EXTEND | (uint32_t)(delta & DELTA_MAX) << TYPE_LEN_BITS;
+            ((uint32_t *)at)[1] = (uint32_t)(delta >> DELTA_BITS);
+            at += 8;
+            delta = 0;
+        }
+    }
+    if (LIKELY(size <= SHORT_BODY_MAX)) {
+        *(uint32_t *)at = (uint32_t)(size >> 2) | (uint32_t)delta << TYPE_LEN_BITS;
+        at += 4;
+    } else {
+        ((uint32_t *)at)[0] = (uint32_t)delta << TYPE_LEN_BITS;
+        ((uint32_t *)at)[1] = (uint32_t)size + 4;
+        at += 8;
+    }
+    unsigned char *end = at + size;
+    *(uint32_t *)(end - 4) = 0; /* the padding, 4 bytes at most */
+    memcpy(at, fixed, fixed_size);
+    *(uint16_t *)(at + 2) = current_cpu();
+    at += fixed_size;
+    for (const Piece *piece = pieces; piece < pieces + count; piece++) {
+        memcpy(at, piece->data, piece->size);
+        at += piece->size;
+        if (piece->terminator) {
+            *at++ = 0;
+        }
+    }
+    off = (uint64_t)(end - self->base);
+    /* The attempt in the same breath as its commit: docs/notes/0003-attempts-are-counted-with-the-commit.md. */
+    self->counters[slot + ATTEMPTS] += 1;
+    __atomic_store_n(self->commit, off, __ATOMIC_RELEASE);
+    self->off = off;
+    self->last = now;
+    self->count += 1;
+    return outcome;
+}
+
+static int
+get_memory(PyObject *object, Py_buffer *view, Py_ssize_t at_least)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_WRITABLE) < 0) {
+        return -1;
+    }
+    if (view->len < at_least || ((uintptr_t)view->buf & 7)) {
+        PyErr_Format(PyExc_ValueError, "memory of %zd bytes at %p; at least %zd at a multiple of 8 are needed",
+                     view->len, view->buf, at_least);
+        PyBuffer_Release(view);
+        return -1;
+    }
+    return 0;
+}
+
+static void
+have_no_ring(Cursor *self)
+{
+    self->expects = 0;
+    self->off = PAGE_DATA_SIZE; /* no record fits: the next one asks for a ring */
+    self->memory = NULL;
+    self->pages = 0;
+    PyBuffer_Release(&self->ring_view);
+}
+
+static PyObject *
+cursor_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    PyObject *lines, *counters;
+    if (keywords != NULL && PyDict_Size(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "Cursor() takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "OO:Cursor", &lines, &counters)) {
+        return NULL;
+    }
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Cursor *self = (Cursor *)alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    have_no_ring(self);
+    if (get_memory(lines, &self->lines_view, HEADER_SIZE) < 0 ||
+        get_memory(counters, &self->counters_view, 8 * COUNTERS_PER_EVENT) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->lines = self->lines_view.buf;
+    self->counters = self->counters_view.buf;
+    self->counters_size = (size_t)self->counters_view.len / 8;
+    return (PyObject *)self;
+}
+
+static void
+cursor_dealloc(Cursor *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyBuffer_Release(&self->lines_view);
+    PyBuffer_Release(&self->counters_view);
+    PyBuffer_Release(&self->ring_view);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+cursor_prepare(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(ignored))
+{
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cursor_enter(Cursor *self, PyObject *args)
+{
+    PyObject *memory;
+    unsigned long long pages, data;
+    unsigned int generation;
+    int overwrite;
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "OKKpI:enter", &memory, &pages, &data, &overwrite, &generation)) {
+        return NULL;
+    }
+    if (pages == 0 || pages > MAX_RING_PAGES || pages & (pages - 1) || data & (PAGE_SIZE_ - 1) ||
+        data < RING_TABLE + RING_TABLE_ENTRY_SIZE * pages || data > UINT32_MAX) {
+        return PyErr_Format(PyExc_ValueError, "no ring has %llu pages from byte %llu on", pages, data);
+    }
+    if (get_memory(memory, &view, (Py_ssize_t)(data + PAGE_SIZE_ * pages)) < 0) {
+        return NULL;
+    }
+    have_no_ring(self);
+    self->ring_view = view;
+    self->memory = view.buf;
+    self->pages = pages;
+    self->data = data;
+    self->overwrite = overwrite;
+    self->count = 0;
+    self->expects = generation;
+    enter_page(self, __atomic_load_n(&ring_words(self)[RING_HEAD], __ATOMIC_RELAXED));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cursor_leave(Cursor *self, PyObject *Py_UNUSED(ignored))
+{
+    have_no_ring(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+cursor_put(Cursor *self, PyObject *args)
+{
+    Py_ssize_t slot, size;
+    const char *body;
+    if (!PyArg_ParseTuple(args, "ny#:put", &slot, &body, &size)) {
+        return NULL;
+    }
+    if (slot < 0 || (size_t)slot + COUNTERS_PER_EVENT > self->counters_size || size < MIN_BODY || size & 3) {
+        return PyErr_Format(PyExc_ValueError, "no record of %zd bytes for counter %zd", size, slot);
+    }
+    return PyLong_FromLong(put(self, (size_t)slot, body, (size_t)size, NULL, 0, (size_t)size));
+}
+
+static PyObject *
+cursor_drained(Cursor *self, void *Py_UNUSED(closure))
+{
+    if (self->memory == NULL) {
+        Py_RETURN_TRUE;
+    }
+    const uint64_t *words = ring_words(self);
+    return PyBool_FromLong(words[RING_TAIL] == self->head && words[RING_TAIL_OFFSET] == self->off);
+}
+
+static PyMethodDef cursor_methods[] = {
+    {"prepare", (PyCFunction)cursor_prepare, METH_NOARGS, "Nothing needs importing."},
+    {"enter", (PyCFunction)cursor_enter, METH_VARARGS,
+     "enter(memory, pages, data, overwrite, generation)\n--\n\nWrite to this ring from now on."},
+    {"leave", (PyCFunction)cursor_leave, METH_NOARGS, "Have no ring from now on, and keep no memory of one."},
+    {"put", (PyCFunction)cursor_put, METH_VARARGS,
+     "put(slot, body)\n--\n\nCommit one record and count its attempt, or say why not, with nothing done."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef cursor_getset[] = {
+    {"drained", (getter)cursor_drained, NULL, "Whether the reader has taken every committed byte.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef cursor_members[] = {
+    {"expects", T_UINT, offsetof(Cursor, expects), 0, "The generation of rings that is taken for its own."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot cursor_slots[] = {
+    {Py_tp_doc, "Where the next record of a session goes: session/cursor.py in C."},
+    {Py_tp_new, cursor_new},
+    {Py_tp_dealloc, cursor_dealloc},
+    {Py_tp_methods, cursor_methods},
+    {Py_tp_getset, cursor_getset},
+    {Py_tp_members, cursor_members},
+    {0, NULL},
+};
+
+static PyType_Spec cursor_spec = {
+    .name = "userevents.client._writer.Cursor",
+    .basicsize = sizeof(Cursor),
+    .flags = Py_TPFLAGS_DEFAULT, /* no collector: a cursor holds memory only, and memory holds nothing */
+    .slots = cursor_slots,
+};
+
+/* -------------------------------------------------------------------------------------------------------- Event -- */
+
+/* One parameter and its field, as packing.native_table describes them. */
+typedef struct {
+    PyObject *name;     /* interned */
+    PyObject *fallback; /* its default, NULL for none */
+    uint32_t offset;    /* in the body */
+    uint32_t size;      /* in the fixed part */
+    uint32_t base;      /* of dynamic data: what its offset counts from */
+    char op;            /* see `convert` */
+} Parameter;
+
+/* How to pack a declaration. Made at the first enabled call, never changed, freed with its event. */
+typedef struct {
+    int count, positional, dynamic;
+    uint32_t fixed_size;
+    Parameter parameters[];
+} Table;
+
+typedef struct {
+    PyObject_HEAD
+    vectorcall_t vectorcall;
+    const uint32_t *word;
+    int debug;
+    Table *table;
+    Cursor *cursor;   /* NULL where the writer has none of ours: its `commit` takes the record */
+    PyObject *writer; /* NULL while declared nowhere */
+    size_t index;
+    PyObject *dict, *weakrefs;
+    Py_buffer words;
+} Event;
+
+static const uint32_t off_word = 0;
+
+static inline uint32_t
+load_word(const Event *self)
+{
+    return __atomic_load_n(self->word, __ATOMIC_RELAXED);
+}
+
+static void
+free_table(Table *table)
+{
+    if (table != NULL) {
+        for (int n = 0; n < table->count; n++) {
+            Py_XDECREF(table->parameters[n].name);
+            Py_XDECREF(table->parameters[n].fallback);
+        }
+        PyMem_Free(table);
+    }
+}
+
+/* Read one (op, offset, size, base, name, has_default, default). */
+static int
+read_parameter(PyObject *described, Parameter *to)
+{
+    int has_default;
+    PyObject *name, *fallback;
+    int op;
+    if (!PyArg_ParseTuple(described, "CIIIUpO", &op, &to->offset, &to->size, &to->base, &name, &has_default,
+                          &fallback)) {
+        return -1;
+    }
+    to->op = (char)op;
+    to->name = Py_NewRef(name);
+    PyUnicode_InternInPlace(&to->name);
+    to->fallback = has_default ? Py_NewRef(fallback) : NULL;
+    return 0;
+}
+
+/* Make the table at its first use: most events of most programs are never listened to. */
+static int
+make_table(Event *self)
+{
+    PyObject *parameters;
+    unsigned int fixed_size;
+    int positional, dynamic;
+    Table *table = NULL;
+    PyObject *described = PyObject_CallMethod((PyObject *)self, "_describe", NULL);
+    if (described == NULL) {
+        return -1;
+    }
+    if (!PyArg_ParseTuple(described, "IiiO!", &fixed_size, &positional, &dynamic, &PyTuple_Type, &parameters)) {
+        goto done;
+    }
+    Py_ssize_t count = PyTuple_Size(parameters);
+    if (count > MAX_FIELDS || fixed_size < RECORD_HEADER_SIZE) {
+        PyErr_Format(PyExc_ValueError, "no event has %zd fields and %u bytes", count, fixed_size);
+        goto done;
+    }
+    table = PyMem_Calloc(1, sizeof(Table) + (size_t)count * sizeof(Parameter));
+    if (table == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    table->fixed_size = fixed_size;
+    table->positional = positional;
+    table->dynamic = dynamic;
+    for (; table->count < count; table->count++) {
+        if (read_parameter(PyTuple_GetItem(parameters, table->count), &table->parameters[table->count]) < 0) {
+            free_table(table);
+            table = NULL;
+            goto done;
+        }
+    }
+    if (self->table == NULL) {
+        self->table = table;
+    } else { /* somebody was faster while Python ran */
+        free_table(table);
+    }
+done:
+    Py_DECREF(described);
+    return self->table != NULL ? 0 : -1;
+}
+
+/* Put the arguments of a call in the order of the parameters; -1, with no error set, if they do not fit. */
+static int
+bind_arguments(const Table *table, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject **bound)
+{
+    if (given > table->positional) {
+        return -1;
+    }
+    memcpy(bound, args, (size_t)given * sizeof(PyObject *));
+    memset(bound + given, 0, (size_t)(table->count - given) * sizeof(PyObject *));
+    Py_ssize_t named = names != NULL ? PyTuple_Size(names) : 0;
+    for (Py_ssize_t n = 0; n < named; n++) {
+        PyObject *name = PyTuple_GetItem(names, n);
+        int found = (int)given;
+        while (found < table->count && table->parameters[found].name != name) {
+            found++;
+        }
+        if (found == table->count) { /* not interned? */
+            found = (int)given;
+            while (found < table->count && PyUnicode_Compare(table->parameters[found].name, name) != 0) {
+                found++;
+            }
+        }
+        if (found == table->count || bound[found] != NULL) {
+            PyErr_Clear();
+            return -1;
+        }
+        bound[found] = args[given + n];
+    }
+    for (Py_ssize_t n = given; n < table->count; n++) {
+        if (bound[n] == NULL && (bound[n] = table->parameters[n].fallback) == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* The bytes of a string; -1 if they are none, or hold a NUL, which would end them early. */
+static inline int
+text_of(PyObject *value, const char **data, Py_ssize_t *size)
+{
+    *data = PyUnicode_AsUTF8AndSize(value, size);
+    if (UNLIKELY(*data == NULL)) {
+        if (!PyBytes_CheckExact(value)) {
+            return -1;
+        }
+        PyErr_Clear();
+        *data = PyBytes_AsString(value);
+        *size = PyBytes_Size(value);
+    }
+    return memchr(*data, 0, (size_t)*size) == NULL ? 0 : -1;
+}
+
+/* Store an integer of `size` bytes; -1 if it is none or does not fit. */
+static inline int
+store_signed(PyObject *value, int bits, void *to)
+{
+    long long number = PyLong_AsLongLong(value);
+    if (UNLIKELY(number == -1 && PyErr_Occurred())) {
+        return -1;
+    }
+    if (bits < 64 && UNLIKELY(number < -(1LL << (bits - 1)) || number >= 1LL << (bits - 1))) {
+        return -1;
+    }
+    memcpy(to, &number, (size_t)bits / 8);
+    return 0;
+}
+
+static inline int
+store_unsigned(PyObject *value, int bits, void *to)
+{
+    long long number = PyLong_AsLongLong(value);
+    if (UNLIKELY(number == -1 && PyErr_Occurred())) {
+        return -1;
+    }
+    if (UNLIKELY(number < 0 || number >= 1LL << bits)) {
+        return -1;
+    }
+    memcpy(to, &number, (size_t)bits / 8);
+    return 0;
+}
+
+static int
+store_u64(PyObject *value, void *to)
+{
+    unsigned long long number = PyLong_AsUnsignedLongLong(value);
+    if (UNLIKELY(number == (unsigned long long)-1 && PyErr_Occurred()) && !PyLong_Check(value)) {
+        PyErr_Clear(); /* it does not ask for __index__ itself */
+        PyObject *index = PyNumber_Index(value);
+        if (index == NULL) {
+            return -1;
+        }
+        number = PyLong_AsUnsignedLongLong(index);
+        Py_DECREF(index);
+    }
+    if (UNLIKELY(number == (unsigned long long)-1 && PyErr_Occurred())) {
+        return -1;
+    }
+    memcpy(to, &number, 8);
+    return 0;
+}
+
+/* Bytes of a field of fixed size; what they leave of it becomes zeros. */
+static inline int
+store_bytes(const char *data, Py_ssize_t size, const Parameter *parameter, char *to)
+{
+    if (UNLIKELY(size > parameter->size)) {
+        return -1;
+    }
+    memcpy(to, data, (size_t)size);
+    memset(to + size, 0, parameter->size - (size_t)size);
+    return 0;
+}
+
+/*
+ * Store one value in the fixed part, or keep its bytes in `piece`. -1 if that takes patience, with or without an error
+ * set. The codes of integers and floats are those of Python's struct; the others: 't' text and 's' bytes of at most
+ * `size`, 'S' of exactly `size`, 'T' dynamic text, 'D' dynamic bytes.
+ */
+static inline int
+convert(const Parameter *parameter, PyObject *value, char *fixed, Piece *piece)
+{
+    char *to = fixed + parameter->offset;
+    const char *data;
+    Py_ssize_t size;
+    double number;
+    switch (parameter->op) {
+    case 'b':
+        return store_signed(value, 8, to);
+    case 'B':
+        return store_unsigned(value, 8, to);
+    case 'h':
+        return store_signed(value, 16, to);
+    case 'H':
+        return store_unsigned(value, 16, to);
+    case 'i':
+        return store_signed(value, 32, to);
+    case 'I':
+        return store_unsigned(value, 32, to);
+    case 'q':
+        return store_signed(value, 64, to);
+    case 'Q':
+        return store_u64(value, to);
+    case 'd':
+        number = PyFloat_AsDouble(value);
+        if (number == -1.0 && PyErr_Occurred()) {
+            return -1;
+        }
+        memcpy(to, &number, 8);
+        return 0;
+    case 't':
+        return text_of(value, &data, &size) < 0 ? -1 : store_bytes(data, size, parameter, to);
+    case 's':
+    case 'S':
+        if (PyBytes_Check(value)) {
+            data = PyBytes_AsString(value);
+            size = PyBytes_Size(value);
+        } else if (PyByteArray_Check(value)) {
+            data = PyByteArray_AsString(value);
+            size = PyByteArray_Size(value);
+        } else {
+            return -1;
+        }
+        if (parameter->op == 'S' && size != parameter->size) {
+            return -1;
+        }
+        return store_bytes(data, size, parameter, to);
+    case 'T':
+        if (text_of(value, &piece->data, &size) < 0) {
+            return -1;
+        }
+        break;
+    case 'D':
+        if (!PyBytes_CheckExact(value)) {
+            return -1;
+        }
+        piece->data = PyBytes_AsString(value);
+        size = PyBytes_Size(value);
+        break;
+    default:
+        return -1;
+    }
+    if (UNLIKELY(size > MAX_BODY_SIZE)) {
+        return -1;
+    }
+    piece->size = (uint32_t)size;
+    piece->terminator = parameter->op == 'T';
+    return 1;
+}
+
+/*
+ * Pack a whole call: the fixed part into `fixed`, the rest into `pieces`. The size of the body, 0 if it takes
+ * patience. The pieces point into the values, which the caller of the call holds.
+ */
+static size_t
+pack(const Table *table, PyObject *const *values, uint16_t id, char *fixed, Piece *pieces)
+{
+    size_t end = table->fixed_size;
+    int count = 0;
+    if (UNLIKELY(end > MAX_BODY_SIZE)) {
+        return 0;
+    }
+    for (const Parameter *parameter = table->parameters; parameter < table->parameters + table->count; parameter++) {
+        Piece *piece = &pieces[count];
+        int kept = convert(parameter, *values++, fixed, piece);
+        if (UNLIKELY(kept < 0)) {
+            return 0;
+        }
+        if (kept) {
+            uint32_t size = piece->size + piece->terminator;
+            uint32_t where = size << 16 | (uint32_t)(end - parameter->base);
+            memcpy(fixed + parameter->offset, &where, 4);
+            end += size;
+            count++;
+            if (UNLIKELY(end > MAX_BODY_SIZE)) {
+                return 0;
+            }
+        }
+    }
+    int32_t thread = current_thread();
+    memcpy(fixed, &id, 2);
+    memset(fixed + 2, 0, 2);
+    memcpy(fixed + 4, &thread, 4);
+    end = (end + 3) & ~(size_t)3;
+    return end < MIN_BODY ? MIN_BODY : end;
+}
+
+/* The keywords of a call, as a dict. */
+static PyObject *
+keywords_of(PyObject *const *values, PyObject *names)
+{
+    PyObject *made = PyDict_New();
+    Py_ssize_t count = names != NULL ? PyTuple_Size(names) : 0;
+    for (Py_ssize_t n = 0; made != NULL && n < count; n++) {
+        if (PyDict_SetItem(made, PyTuple_GetItem(names, n), values[n]) < 0) {
+            Py_CLEAR(made);
+        }
+    }
+    return made;
+}
+
+/* The error that is set, as an object; None for none. It is not set any more. */
+static PyObject *
+take_error(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    if (type == NULL) {
+        return Py_NewRef(Py_None);
+    }
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
+/* Do the whole call in Python, `_emit(word, args, kwargs, error)`, with the error that a conversion raised, if any. */
+static PyObject *
+emit_in_python(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) {
+        return NULL; /* KeyboardInterrupt and its like are the program's */
+    }
+    PyObject *error = take_error(), *done = NULL, *keywords = NULL;
+    PyObject *positional = PyTuple_New(given);
+    if (positional != NULL) {
+        for (Py_ssize_t n = 0; n < given; n++) {
+            PyTuple_SetItem(positional, n, Py_NewRef(args[n]));
+        }
+        keywords = keywords_of(args + given, names);
+        if (keywords != NULL) {
+            done = PyObject_CallMethod((PyObject *)self, "_emit", "IOOO", (unsigned int)word, positional, keywords,
+                                       error);
+        }
+    }
+    Py_XDECREF(error);
+    Py_XDECREF(positional);
+    Py_XDECREF(keywords);
+    return done;
+}
+
+/* Hand the packed record to the writer's `commit`, which takes it in Python. */
+static PyObject *
+commit_in_python(Event *self, const char *fixed, const Piece *pieces, int count, size_t size)
+{
+    PyObject *body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (body == NULL) {
+        return NULL;
+    }
+    char *start = PyBytes_AsString(body), *at = start + self->table->fixed_size;
+    memset(start, 0, size);
+    memcpy(start, fixed, self->table->fixed_size);
+    for (int n = 0; n < count; n++) {
+        memcpy(at, pieces[n].data, pieces[n].size);
+        at += pieces[n].size + pieces[n].terminator;
+    }
+    PyObject *writer = Py_NewRef(self->writer);
+    PyObject *done = PyObject_CallMethod(writer, "commit", "nO", (Py_ssize_t)self->index, body);
+    Py_DECREF(writer);
+    Py_DECREF(body);
+    return done;
+}
+
+/* Whether a record that found the ring full is counted right here; now and then Python looks whether a tracer lives. */
+static int
+count_full(Cursor *cursor, size_t slot)
+{
+    uint64_t now = monotonic_ns();
+    if (now - cursor->tracer_checked >= TRACER_CHECK_NS) {
+        cursor->tracer_checked = now;
+        return 0;
+    }
+    cursor->counters[slot + ATTEMPTS] += 1;
+    cursor->counters[slot + RING_FULL] += 1;
+    return 1;
+}
+
+static PyObject *
+none_for(PyObject *done)
+{
+    if (done == NULL) {
+        return NULL;
+    }
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+}
+
+/* Wait in Python for the tracer's answer: the word to write with, 0 for none. -1 for an error. */
+static int64_t
+await_answer(Event *self)
+{
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_await_answer", NULL);
+    if (answer == NULL) {
+        return -1;
+    }
+    int64_t word = PyLong_AsLongLong(answer);
+    Py_DECREF(answer);
+    return word == -1 && PyErr_Occurred() ? -1 : word & UINT32_MAX;
+}
+
+/* A call of an event that somebody listens to, or of any event while debugging. */
+static PyObject *
+emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    char fixed[MAX_BODY_SIZE + MIN_BODY];
+    Piece pieces[MAX_FIELDS];
+    PyObject *bound[MAX_FIELDS];
+    PyObject *const *values = args;
+    if (UNLIKELY(word & WORD_PENDING)) {
+        int64_t answer = await_answer(self);
+        if (answer <= 0) {
+            return answer < 0 ? NULL : Py_NewRef(Py_None);
+        }
+        word = (uint32_t)answer;
+    }
+    if (UNLIKELY(word == 0)) {
+        return none_for(emit_in_python(self, 0, args, given, names));
+    }
+    if (UNLIKELY(self->table == NULL) && make_table(self) < 0) {
+        return NULL;
+    }
+    const Table *table = self->table;
+    if (UNLIKELY(names != NULL || given != table->count || given != table->positional)) {
+        if (bind_arguments(table, args, given, names, bound) < 0) {
+            return none_for(emit_in_python(self, word, args, given, names));
+        }
+        values = bound;
+    }
+    size_t size = pack(table, values, (uint16_t)(word >> WORD_ID_SHIFT), fixed, pieces);
+    if (UNLIKELY(size == 0)) {
+        return none_for(emit_in_python(self, word, args, given, names));
+    }
+    /* The values' own code may have run until here, forked even. From here on, none. */
+    Cursor *cursor = self->cursor;
+    if (UNLIKELY(cursor == NULL)) {
+        if (self->writer == NULL) {
+            Py_RETURN_NONE;
+        }
+        return none_for(commit_in_python(self, fixed, pieces, table->dynamic, size));
+    }
+    size_t slot = self->index * COUNTERS_PER_EVENT;
+    int outcome = put(cursor, slot, fixed, table->fixed_size, pieces, table->dynamic, size);
+    if (LIKELY(outcome == WRITTEN) || (outcome == FULL && count_full(cursor, slot))) {
+        Py_RETURN_NONE;
+    }
+    if (outcome == READER_WAITS) {
+        PyObject *writer = Py_NewRef(self->writer), *done = PyObject_CallMethod(writer, "ring_bell", NULL);
+        Py_DECREF(writer);
+        return none_for(done);
+    }
+    return none_for(commit_in_python(self, fixed, pieces, table->dynamic, size));
+}
+
+static PyObject *
+event_vectorcall(PyObject *op, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    Event *self = (Event *)op;
+    uint32_t word = load_word(self);
+    if (LIKELY(word == 0 && !self->debug)) {
+        Py_RETURN_NONE;
+    }
+    return emit(self, word, args, (Py_ssize_t)(flagged & ~ARGUMENTS_OFFSET), names);
+}
+
+static PyObject *
+event_write(PyObject *op, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    Event *self = (Event *)op;
+    uint32_t word = load_word(self);
+    if (LIKELY(word == 0 && !self->debug)) {
+        Py_RETURN_NONE;
+    }
+    return emit(self, word, args, given, names);
+}
+
+static int
+event_bool(PyObject *op)
+{
+    Event *self = (Event *)op;
+    uint32_t word = load_word(self);
+    if (UNLIKELY(word & WORD_PENDING)) {
+        int64_t answer = await_answer(self);
+        return answer < 0 ? -1 : answer != 0;
+    }
+    return word != 0;
+}
+
+static PyObject *
+event_enabled(PyObject *op, void *Py_UNUSED(closure))
+{
+    int is = event_bool(op);
+    return is < 0 ? NULL : PyBool_FromLong(is);
+}
+
+static void
+unbind(Event *self)
+{
+    self->word = &off_word;
+    self->index = 0;
+    Py_CLEAR(self->cursor);
+    Py_CLEAR(self->writer);
+    PyBuffer_Release(&self->words);
+}
+
+static PyObject *
+event_attach(Event *self, PyObject *args)
+{
+    PyObject *words, *writer, *cursor;
+    Py_ssize_t index;
+    Py_buffer view;
+    if (!PyArg_ParseTuple(args, "OnOO:_attach", &words, &index, &writer, &cursor)) {
+        return NULL;
+    }
+    int ours = writer != Py_None && PyType_GetSlot(Py_TYPE(cursor), Py_tp_dealloc) == (void *)cursor_dealloc;
+    if (PyObject_GetBuffer(words, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (index < 0 || index >= view.len / 4 || ((uintptr_t)view.buf & 3) ||
+        (ours && (size_t)(index + 1) * COUNTERS_PER_EVENT > ((Cursor *)cursor)->counters_size)) {
+        PyErr_Format(PyExc_ValueError, "no event has word %zd of %zd bytes", index, view.len);
+        PyBuffer_Release(&view);
+        return NULL;
+    }
+    unbind(self);
+    self->words = view;
+    self->word = (const uint32_t *)view.buf + index;
+    self->index = (size_t)index;
+    self->cursor = ours ? (Cursor *)Py_NewRef(cursor) : NULL;
+    self->writer = writer == Py_None ? NULL : Py_NewRef(writer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+event_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(keywords))
+{
+    Event *self = (Event *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self != NULL) {
+        self->vectorcall = event_vectorcall;
+        self->word = &off_word;
+    }
+    return (PyObject *)self;
+}
+
+static int
+event_traverse(Event *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    Py_VISIT(self->dict);
+    Py_VISIT(self->cursor);
+    Py_VISIT(self->writer);
+    /* not words.obj: it leads nowhere back, and the collector cannot clear memory that is exported */
+    for (int n = 0; self->table != NULL && n < self->table->count; n++) {
+        Py_VISIT(self->table->parameters[n].fallback);
+    }
+    return 0;
+}
+
+static int
+event_clear(Event *self)
+{
+    unbind(self);
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+static void
+event_dealloc(Event *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs((PyObject *)self);
+    }
+    event_clear(self);
+    free_table(self->table);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef event_methods[] = {
+    {"write", (PyCFunction)(void (*)(void))event_write, METH_FASTCALL | METH_KEYWORDS,
+     "Emit one event if anybody listens."},
+    {"_attach", (PyCFunction)event_attach, METH_VARARGS,
+     "_attach(words, index, writer, cursor)\n--\n\nUse this enable word and this writer from now on."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef event_getset[] = {
+    {"enabled", event_enabled, NULL, "Whether anybody listens: ``bool(event)``.", NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef event_members[] = {
+    {"_debug", T_INT, offsetof(Event, debug), 0, "Whether wrong arguments are looked for while nobody listens."},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Event, vectorcall), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(Event, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Event, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot event_slots[] = {
+    {Py_tp_new, event_new},
+    {Py_tp_dealloc, event_dealloc},
+    {Py_tp_traverse, event_traverse},
+    {Py_tp_clear, event_clear},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_methods, event_methods},
+    {Py_tp_getset, event_getset},
+    {Py_tp_members, event_members},
+    {Py_nb_bool, event_bool},
+    {0, NULL},
+};
+
+static PyType_Spec event_spec = {
+    .name = "userevents.client.event.Event",
+    .basicsize = sizeof(Event),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | HAVE_VECTORCALL,
+    .slots = event_slots,
+};
+
+/* ------------------------------------------------------------------------------------------------------- module -- */
+
+static PyObject *
+event_type(PyObject *module, PyObject *base)
+{
+    PyObject *bases = PyTuple_Pack(1, base);
+    if (bases == NULL) {
+        return NULL;
+    }
+    PyObject *type = PyType_FromModuleAndSpec(module, &event_spec, bases);
+    Py_DECREF(bases);
+    return type;
+}
+
+static PyMethodDef module_methods[] = {
+    {"event_type", event_type, METH_O,
+     "event_type(base)\n--\n\nMake the class of events on top of `base`, which does in Python what takes patience."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+module_exec(PyObject *module)
+{
+    static int watched;
+    if (!__atomic_exchange_n(&watched, 1, __ATOMIC_ACQ_REL)) {
+        pthread_atfork(NULL, NULL, forget_thread);
+    }
+    PyObject *type = PyType_FromModuleAndSpec(module, &cursor_spec, NULL);
+    int failed = type == NULL || PyModule_AddObjectRef(module, "Cursor", type) < 0;
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
+static PyModuleDef_Slot slots_3_11[] = {
+    {Py_mod_exec, module_exec},
+    {0, NULL},
+};
+
+static PyModuleDef_Slot slots_3_12[] = {
+    {Py_mod_exec, module_exec},
+    {MOD_MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL},
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_writer",
+    .m_doc = "The fast path of an event. Its twin in Python: event.py and packing.py, and session/cursor.py.",
+    .m_size = 0,
+    .m_methods = module_methods,
+};
+
+PyMODINIT_FUNC
+PyInit__writer(void)
+{
+    module_definition.m_slots = Py_Version >= 0x030C0000 ? slots_3_12 : slots_3_11;
+    return PyModuleDef_Init(&module_definition);
+}

@@ -1,0 +1,91 @@
+"""Build and examine the C extensions: `./dev native build`, `./dev native sanitize`, `./dev native valgrind`.
+
+`build` puts them beside their sources. The other two build a copy of the package with checks in it, in a temporary
+directory, and run the tests that drive the C code: under the compiler's sanitizers (memory, undefined behaviour), or
+under valgrind with what those tests do most.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tools.environment import PYTHON, ROOT, clean_environment
+
+TESTS: Final = ("tests/client/test_native.py", "tests/client/test_stress.py", "tests/client/test_event.py")
+_SANITIZE: Final = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
+# Not undefined values: CPython looks at a digit of a new int before it is written, and taints every small int by it.
+_IN_VALGRIND: Final = (
+    *("--tool=memcheck", "--quiet", "--error-exitcode=99", "--num-callers=30"),
+    *("--leak-check=no", "--undef-value-errors=no", f"--suppressions={ROOT / 'tools' / 'valgrind.supp'}"),
+)
+
+
+def build(_arguments: list[str]) -> int:
+    """Build the extensions in place, with the compiler's warnings shown."""
+    return _build([], {})
+
+
+def sanitize(arguments: list[str]) -> int:
+    """Run the tests (or those that the arguments name) with address and undefined-behaviour sanitizers."""
+    with tempfile.TemporaryDirectory(prefix="userevents-sanitize-") as place:
+        env = _copy(Path(place), _SANITIZE)
+        if env is None:
+            return 1
+        runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+        env |= {
+            "LD_PRELOAD": runtime.stdout.strip(),
+            "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        }
+        return _test(["-q", *(arguments or [*TESTS, "tests/session/test_ring.py"])], env)
+
+
+def valgrind(arguments: list[str]) -> int:
+    """Run what matters of the tests (or those that the arguments name) under valgrind."""
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed (Debian and Ubuntu: apt-get install valgrind)", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="userevents-valgrind-") as place:
+        env = _copy(Path(place), "-g -O1")
+        if env is None:
+            return 1
+        most = "leaked or cursor or forks or raises or emit_while or makes or word"
+        chosen = arguments or [*TESTS[:2], "-k", most]
+        return _test(["-q", *chosen], env, ["valgrind", *_IN_VALGRIND])
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the first argument says."""
+    verbs = {"build": build, "sanitize": sanitize, "valgrind": valgrind}
+    if not arguments or arguments[0] not in verbs:
+        print(f"native takes one of {', '.join(verbs)}, not '{' '.join(arguments)}'", file=sys.stderr)
+        return 2
+    return verbs[arguments[0]](arguments[1:])
+
+
+def _build(options: list[str], variables: dict[str, str]) -> int:
+    command = [str(PYTHON), "setup.py", "-q", "build_ext", *(options or ["--inplace"])]
+    return subprocess.run(command, cwd=ROOT, env=clean_environment() | variables, check=False).returncode
+
+
+def _copy(place: Path, flags: str) -> dict[str, str] | None:
+    """Copy the package to `place` with extensions built by `flags`; return the environment that finds it there."""
+    shutil.copytree(ROOT / "src", place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    options = ["--build-lib", str(place), "--build-temp", str(place / "objects")]
+    if _build(options, {"CFLAGS": flags}) or not list(place.rglob("_writer.*.so")):
+        return None
+    return clean_environment() | {
+        "PYTHONPATH": str(place),
+        "PYTHONMALLOC": "malloc",
+        "USEREVENTS_REQUIRE": "native",
+        "USEREVENTS_LEAK_MILLIONS": "0.01",
+        "USEREVENTS_PATIENCE": "20",
+    }
+
+
+def _test(arguments: list[str], env: dict[str, str], under: list[str] | None = None) -> int:
+    command = [*(under or []), str(PYTHON), "-P", "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
