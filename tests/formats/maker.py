@@ -49,6 +49,8 @@ class Session:
         self.seq = 0
         self.generation = 1
         self.cpu = 0
+        self.has_cpus = False
+        """Whether each record says its CPU, as the native writer's do: then a page goes on when it changes."""
         self.counts: Counter[int] = Counter()
         self.fields: dict[int, tuple[Field, ...]] = {}
         self._builder = PageBuilder()
@@ -68,10 +70,11 @@ class Session:
         self, ts_ns: int, event_id: int, payload: bytes = b"", *, tid: int | None = None, cpu: int | None = None
     ) -> None:
         """Write one record; a change of the CPU closes the page."""
-        if cpu is not None and cpu != self.cpu:
+        if cpu is not None and cpu != self.cpu and (not self.has_cpus or not len(self._builder)):
             self.flush()
             self.cpu = cpu
-        body = struct.pack("<HBBi", event_id, 0, 0, self.pid if tid is None else tid) + payload
+        said = (self.cpu if cpu is None else cpu) if self.has_cpus else 0
+        body = struct.pack("<HHi", event_id, said, self.pid if tid is None else tid) + payload
         if not self._builder.append(ts_ns, body):
             self.flush()
             assert self._builder.append(ts_ns, body)
@@ -96,6 +99,7 @@ class Session:
 
     def part(self, ts_ns: int, offset: int, data: bytes, *, flags: int = 0) -> None:
         """Append a PART frame of the current page."""
+        flags |= wire.PART_CPUS if self.has_cpus else 0
         self.maker.frames.append(
             wire.pack_part(self.number, self.generation, self.cpu, self.seq, ts_ns, offset, data, flags=flags)
         )

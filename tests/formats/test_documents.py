@@ -16,9 +16,9 @@ TRACEDAT = (DOCS / "tracedat.md").read_text(encoding="utf-8")
 def test_the_document_names_every_frame_with_its_number() -> None:
     """The table of frame types is that of the code."""
     said = {name: int(number) for number, name in re.findall(r"^\| (\d) \| ([A-Z]+) \|", RECORDING, re.MULTILINE)}
-    kinds = {name: getattr(wire, name) for name in said if name != "PART"}
-    assert said == {**kinds, "PART": wire.PAGE_PART}
-    assert len(said) == 8
+    kinds = {name: getattr(wire, name) for name in said if name not in ("PART", "RUN")}
+    assert said == {**kinds, "PART": wire.PAGE_PART, "RUN": wire.PAGE_RUN}
+    assert len(said) == 9
 
 
 def test_the_document_gives_the_offsets_of_frames_and_parts() -> None:

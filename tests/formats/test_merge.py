@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.formats.maker import Maker
+from userevents.buffer import merge as merging
 from userevents.buffer import missed, page_data, records
 from userevents.errors import Malformed, Unusable
-from userevents.formats import Record, finish_recording, interleave, merge, open_trace
+from userevents.formats import Record, finish_recording, merge, open_trace
 from userevents.formats.tracedat_reader import TraceDat
 
 STEP = st.tuples(
@@ -179,8 +180,8 @@ def test_more_open_pages_than_can_be_held_are_let_go_with_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise whose pages all overlap costs exact order, not memory; every record is still there."""
-    monkeypatch.setattr(interleave, "MAX_OPEN", 4)
-    monkeypatch.setattr(interleave, "AT_ONCE", 2)
+    monkeypatch.setattr(merging, "MAX_OPEN", 4)
+    monkeypatch.setattr(merging, "AT_ONCE", 2)
     maker = Maker(cpus=1)
     for number in range(12):
         one = maker.session(1 + number)

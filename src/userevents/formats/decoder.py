@@ -1,15 +1,20 @@
 """Decoding many records of one event: what `fields.decode` gives, but worked out once per event, which is faster."""
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
 from ..abi.ring_buffer import RECORD_HEADER_SIZE
 from ..fields import Field, decode
+from ..fields.payload import Reading, readings
 from ..fields.types import DATA_LOC, DYN_LOC_SIZE, NUMBER, REL_LOC, STRUCT, filter_class
 from .model import Event, Value
 
 _CODES = {1: "bB", 2: "hH", 4: "iI", 8: "qQ"}
 _UNKNOWN_KEYS = ("data",)
+_REST = 8
+"""In `_pages.h` only: all bytes from `start` on."""
+_UNKNOWN_READINGS: tuple[Reading, ...] = ((_REST, RECORD_HEADER_SIZE, RECORD_HEADER_SIZE, False),)
 _END_OF_RECORDS = 1 << 20
 
 
@@ -53,11 +58,15 @@ class Decoder:
 
     def values(self, body: bytes) -> dict[str, Value]:
         """Return the values of one record by name; None for those that do not lie inside it."""
-        event, struct = self.event, self._struct
+        return dict(zip(self.event.keys, self.row(body), strict=True))
+
+    def row(self, body: bytes) -> Sequence[Value]:
+        """Return the values of one record in the order of the event's fields."""
+        struct = self._struct
         if not self._is_known:
-            return {"data": body[RECORD_HEADER_SIZE:]}
+            return (body[RECORD_HEADER_SIZE:],)
         if struct is None or len(body) < struct.size:
-            return dict(zip(event.keys, decode(event.fields, body), strict=True))
+            return decode(self.event.fields, body)
         values: list[Any] = list(struct.unpack_from(body))
         for number in self._texts:
             values[number] = values[number].partition(b"\0")[0].decode("utf-8", "backslashreplace")
@@ -70,4 +79,9 @@ class Decoder:
                 values[number] = None
             else:
                 values[number] = data.partition(b"\0")[0].decode("utf-8", "backslashreplace") if is_text else data
-        return dict(zip(event.keys, values, strict=True))
+        return values
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How each value is read from a record, for those who decode many at once."""
+        return readings(self.event.fields) if self._is_known else _UNKNOWN_READINGS

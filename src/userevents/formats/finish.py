@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..abi.ring_buffer import PAGE_DATA_SIZE
-from ..buffer.page import PageBuilder, whole_page
+from ..buffer.encode import Encoder
+from ..buffer.merge import interleave
+from ..buffer.run import Run
 from . import facts
-from .interleave import Mixed, Slice, interleave
 from .ledger import Ledger, to_json
 from .model import Process
 from .output import OutputFile
-from .pages import OpenPage, Pages
+from .pages import Pages
 from .recording import Recording
 from .text import show_time
 from .tracedat_writer import TraceDatWriter
@@ -21,7 +21,6 @@ from .tracedat_writer import TraceDatWriter
 Progress = Callable[[int, int], None]
 """Called with the bytes of page data done and how many there are in all."""
 
-_WORTH_COPYING = PAGE_DATA_SIZE // 2
 _PROGRESS_EVERY = 64
 
 
@@ -54,14 +53,11 @@ def finish_recording(part: str, path: str, progress: Progress | None = None) -> 
 def merge(recording: Recording, path: str, progress: Progress | None = None) -> Finished:
     """Write an indexed recording to a trace.dat at `path`. Raises as `finish_recording` does."""
     pages = Pages(recording)
-    cpus = recording.cpus
-    by_cpu = [array("Q") for _ in range(cpus)]
-    for number in recording.pages_by_time():
-        by_cpu[recording.page_cpu[number]].append(number)
+    merger = _Merger(pages, progress)
     with OutputFile(path) as output:
-        writer = TraceDatWriter(output, [pages.events[event_id] for event_id in sorted(pages.events)], cpus)
-        merger = _Merger(pages, writer, progress)
-        spans = [merger.write_cpu(numbers) for numbers in by_cpu]
+        events = [pages.events[event_id] for event_id in sorted(pages.events)]
+        writer = TraceDatWriter(output, events, len(merger.by_cpu))
+        spans = merger.write_all(writer)
         if merger.late:
             recording.note(f"{merger.late} records came out of order and got the time of the one before them")
         ledger = Ledger(tuple(pages.settle()), recording.end is not None)
@@ -73,7 +69,7 @@ def merge(recording: Recording, path: str, progress: Progress | None = None) -> 
             trace_id=facts.count(recording.header, "mono_ns") & 0xFFFFFFFFFFFFFFFF,
             section=_section(recording, pages, processes, ledger),
         )
-    return Finished(path, merger.records, cpus, merger.copied, merger.built, ledger, recording.notes)
+    return Finished(path, merger.records, len(merger.by_cpu), merger.copied, merger.built, ledger, recording.notes)
 
 
 class _Span(NamedTuple):
@@ -122,91 +118,42 @@ def _section(recording: Recording, pages: Pages, processes: list[Process], ledge
 
 
 class _Merger:
-    """Writes CPU after CPU: pages that overlap no other are copied, the others built anew record by record."""
+    """Writes CPU after CPU: each one's records of all pages in time order."""
 
-    def __init__(self, pages: Pages, writer: TraceDatWriter, progress: Progress | None) -> None:
+    def __init__(self, pages: Pages, progress: Progress | None) -> None:
+        recording = pages.recording
         self._pages = pages
-        self._writer = writer
         self._progress = progress
-        self._done = 0
-        self._opened = 0
-        self.records = 0
-        self.copied = 0
-        self.built = 0
-        self.late = 0
+        self._opened = self._to_open = 0
+        self.by_cpu = [array("Q") for _ in range(recording.cpus)]
+        self.records = self.copied = self.built = self.late = 0
+        for number in recording.pages_by_time():
+            for cpu in pages.cpus_of(number):
+                self.by_cpu += [array("Q") for _ in range(len(self.by_cpu), cpu + 1)]
+                self.by_cpu[cpu].append(number)
+                self._to_open += 1
 
-    def write_cpu(self, numbers: "array[int]") -> _Span:
-        """Write the next CPU's pages, in time order."""
-        self._writer.begin_cpu()
-        self._builder = PageBuilder()
-        self._missed = 0
-        self._has_gaps = False
-        before, first_ns, last_ns = self.records, 0, 0
-        for batch in interleave(self._open(numbers)):
-            if isinstance(batch, Slice):
-                page, first, stop = batch
-                first_ns, last_ns = first_ns or page.times[first], page.times[stop - 1]
-                self.records += stop - first
-                self._write_slice(page, first, stop)
-            else:
-                first_ns, last_ns = first_ns or batch[0][0], batch[-1][0]
-                self.records += len(batch)
-                self._write_mixed(batch)
-        self._flush()
-        self.late += self._builder.late
-        return _Span(self.records - before, first_ns, last_ns)
+    def write_all(self, writer: TraceDatWriter) -> list[_Span]:
+        """Write the pages of every CPU; return what each holds."""
+        return [self._write_cpu(writer, cpu, numbers) for cpu, numbers in enumerate(self.by_cpu)]
 
-    def _open(self, numbers: "array[int]") -> Iterator[OpenPage]:
+    def _write_cpu(self, writer: TraceDatWriter, cpu: int, numbers: "array[int]") -> _Span:
+        writer.begin_cpu()
+        encoder = Encoder()
+        for batch in interleave(self._open(cpu, numbers)):
+            writer.write_pages(encoder.add(batch))
+        writer.write_pages(encoder.finish())
+        self.records += encoder.records
+        self.copied += encoder.copied
+        self.built += encoder.built
+        self.late += encoder.late
+        return _Span(encoder.records, encoder.first_ns, encoder.last_ns)
+
+    def _open(self, cpu: int, numbers: "array[int]") -> Iterator[Run]:
         total = self._pages.recording.data_size
-        for page in self._pages.open_all(numbers):
-            self._done += len(page.data)
+        for number in numbers:
+            run = self._pages.open(number, cpu)
             self._opened += 1
-            self._has_gaps = self._has_gaps or page.has_gap
-            if self._progress and (self._opened % _PROGRESS_EVERY == 0 or self._done == total):
-                self._progress(self._done, total)
-            yield page
-
-    def _write_slice(self, page: OpenPage, first: int, stop: int) -> None:
-        if page.has_gap and first == 0:
-            self._mark_gap()
-        if first == 0 and stop == len(page.times) and self._may_copy(page):
-            self._copy(page)
-            return
-        while (first := self._builder.append_walked(page.data, page.walk, first, stop)) < stop:
-            self._flush()
-
-    def _write_mixed(self, batch: Mixed[OpenPage]) -> None:
-        """Write single records of several pages; where some page begins after a gap, a new page begins too."""
-        first = 0
-        for number, (_, _, start, page) in enumerate(batch if self._has_gaps else ()):
-            if page.has_gap and start == page.starts[0]:
-                self._build(batch, first, number)
-                self._mark_gap()
-                first = number
-        self._build(batch, first, len(batch))
-
-    def _build(self, batch: Mixed[OpenPage], first: int, stop: int) -> None:
-        while (first := self._builder.append_mixed(batch, first, stop)) < stop:
-            self._flush()
-
-    def _mark_gap(self) -> None:
-        self._flush()
-        self._missed = -1
-
-    def _may_copy(self, page: OpenPage) -> bool:
-        """Whether a page may go to the file as it is: nothing to leave out, full enough, and not late."""
-        return page.is_whole and len(page.data) >= _WORTH_COPYING and page.times[0] >= self._builder.last_ns
-
-    def _copy(self, page: OpenPage) -> None:
-        self._flush()
-        self._writer.write_page(whole_page(page.data, page.walk, missed=self._missed))
-        self._builder.last_ns = page.times[-1]
-        self._missed = 0
-        self.copied += 1
-
-    def _flush(self) -> None:
-        """Write the page under construction, if there is anything in it."""
-        if len(self._builder):
-            self._writer.write_page(self._builder.take(missed=self._missed))
-            self._missed = 0
-            self.built += 1
+            if self._progress and (self._opened % _PROGRESS_EVERY == 0 or self._opened == self._to_open):
+                self._progress(total * self._opened // self._to_open, total)
+            yield run

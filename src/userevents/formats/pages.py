@@ -3,35 +3,21 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import compress
 from struct import Struct
 
-from ..abi.ring_buffer import RECORD_HEADER, RECORD_HEADER_SIZE
+from ..abi.ring_buffer import RECORD_HEADER
 from ..abi.user_events import MAX_EVENT_ID
-from ..buffer.page import Walk, body_start, walk
+from ..buffer.run import CPU_IN_HEAD, Heads, Run, cpu_in
 from . import facts
 from .ledger import ProcessLedger, event_ledger
 from .model import readable
-from .recording import Declared, Recording, Stream
+from .recording import MAX_CPUS, Declared, Recording, Stream
 
 MAX_TIDS = 1 << 20
 """Threads told apart in one recording; more are noise, and only their records are counted."""
+_CPUS_OF_A_PAGE = 32
+"""A page whose records claim more CPUs holds noise: then they are all on the CPU of the page."""
 _HEAD = Struct(RECORD_HEADER)
-
-
-@dataclass(slots=True, eq=False)
-class OpenPage:
-    """One page with its records walked. `is_whole`: every record of it stays, and nothing but records is in it."""
-
-    stream: Stream
-    cpu: int
-    since: int
-    has_gap: bool
-    data: bytes
-    walk: Walk
-    times: list[int]
-    starts: list[int]
-    is_whole: bool
 
 
 @dataclass(slots=True)
@@ -44,17 +30,17 @@ class Tally:
     first_ns: int | None = None
     last_ns: int | None = None
 
-    def add_times(self, times: list[int]) -> None:
-        """Widen the span of this stream by a page's times."""
-        self.first_ns = times[0] if self.first_ns is None else min(self.first_ns, times[0])
-        self.last_ns = times[-1] if self.last_ns is None else max(self.last_ns, times[-1])
+    def add_times(self, first_ns: int, last_ns: int) -> None:
+        """Widen the span of this stream by a page's."""
+        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+        self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
 
 
 class Pages:
     """Opens the pages of one recording and counts what it meets.
 
     `events` are those of the trace, by id. Records keep their ids, except where two sessions used one id for
-    different events: then the later one's records get another.
+    different events: then the later one's records get another. A run's `tag` is the process that wrote it.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -90,47 +76,80 @@ class Pages:
                 return event_id
         return next((free for free in range(MAX_EVENT_ID, 0, -1) if free not in self.events), -1)
 
-    def open(self, number: int) -> OpenPage:
-        """Read, walk and count one page; records of events that were never enabled in its stream are left out."""
+    def cpus_of(self, number: int) -> list[int]:
+        """Return the CPUs on which the records of a page were written, ascending."""
+        if not self.recording.page_has_cpus[number]:
+            return [self.recording.page_cpu[number]]
+        return sorted(self._by_cpu(number, self._walked(number).heads()))
+
+    def open(self, number: int, cpu: int) -> Run:
+        """Read, walk and count one page, only its records of `cpu`.
+
+        Records of events that were never enabled in their stream are left out.
+        """
+        run = self._walked(number)
+        heads = run.heads()
+        if not self.recording.page_has_cpus[number]:
+            return self._chosen(number, run, heads, cpu, None)
+        return self._chosen(number, run, heads, cpu, self._by_cpu(number, heads).get(cpu, set()))
+
+    def open_all(self, numbers: Iterable[int]) -> Iterator[Run]:
+        """Open pages one after the other; one with records of several CPUs gives a run for each."""
+        for number in numbers:
+            run = self._walked(number)
+            heads = run.heads()
+            if not self.recording.page_has_cpus[number]:
+                yield self._chosen(number, run, heads, run.cpu, None)
+                continue
+            for cpu, written in sorted(self._by_cpu(number, heads).items()):
+                yield self._chosen(number, run, heads, cpu, written)
+
+    def _walked(self, number: int) -> Run:
         recording = self.recording
-        data = recording.page_data(number)
-        stream = recording.streams[recording.page_stream[number]]
-        since = recording.page_ts[number]
-        found = walk(data, since)
-        if found.problem:
-            recording.note(f"a page of process {stream.process.pid} is damaged: {found.problem}")
-        is_whole = found.is_plain and not found.problem
-        tally, kept = self.tallies[stream.number], self._kept[stream.number]
-        heads = _heads(data, found)
-        counted = Counter(heads)
-        if any(head[:2] not in kept for head in counted):
-            keep = [head[:2] in kept for head in heads]
-            tally.other += keep.count(False)
-            times, starts = list(compress(found.times, keep)), list(compress(found.starts, keep))
-            found = found._replace(times=times, starts=starts, is_plain=False)
-            counted = Counter(compress(heads, keep))
-            is_whole = False
-        new_ids = self._new_ids.get(stream.number)
-        if new_ids:
-            data = _with_ids(data, found, new_ids)
-            counted = Counter(_heads(data, found))
-        if counted:
-            tally.add_times(found.times)
-            self._count(tally, counted)
-        cpu, gap = recording.page_cpu[number], bool(recording.page_gap[number])
-        return OpenPage(stream, cpu, since, gap, data, found, found.times, found.starts, is_whole)
+        process = recording.streams[recording.page_stream[number]].process
+        run = Run(recording.page_data(number), recording.page_ts[number], recording.page_cpu[number], process)
+        run.has_gap = bool(recording.page_gap[number])
+        if run.problem:
+            recording.note(f"a page of process {process.pid} is damaged: {run.problem}")
+        return run
 
-    def _count(self, tally: Tally, counted: Counter[bytes]) -> None:
-        for head, number in counted.items():
-            event_id, _, _, tid = _HEAD.unpack(head)
-            tally.delivered[event_id] += number
-            if tid not in tally.tids and self._tids_left:
-                self._tids_left -= 1
-                tally.tids.add(tid)
+    def _by_cpu(self, number: int, heads: Heads) -> dict[int, set[bytes]]:
+        """Return the CPUs of a page whose records say theirs, and for each what stands in the records' headers."""
+        page_cpu = self.recording.page_cpu[number]
+        found: dict[int, set[bytes]] = {}
+        for head in heads:
+            cpu = cpu_in(head)
+            found.setdefault(cpu if cpu < MAX_CPUS else page_cpu, set()).add(head[CPU_IN_HEAD])
+        return found if len(found) <= _CPUS_OF_A_PAGE else {page_cpu: set().union(*found.values())}
 
-    def open_all(self, numbers: Iterable[int]) -> Iterator[OpenPage]:
-        """Open pages one after the other."""
-        return map(self.open, numbers)
+    def _chosen(self, number: int, run: Run, heads: Heads, cpu: int, written: set[bytes] | None) -> Run:
+        """Count a page's records, and leave out those nobody asked for; `written`: take those of this CPU only."""
+        stream = self.recording.page_stream[number]
+        kept, new_ids = self._kept[stream], self._new_ids.get(stream, {})
+        dropped = set()
+        for head, (count, first_ns, last_ns) in heads.items():
+            if written is not None and head[CPU_IN_HEAD] not in written:
+                continue
+            if head[:2] in kept:
+                self._count(self.tallies[stream], head, new_ids, count, first_ns, last_ns)
+            else:
+                self.tallies[stream].other += count
+                dropped.add(head[:2])
+        if not dropped and not new_ids and written is None:
+            return run
+        renamed = b"".join(old + new for old, new in new_ids.items())
+        cpus = None if written is None else b"".join(written)
+        return run.select(cpu=cpu, dropped=b"".join(dropped), renamed=renamed, cpus=cpus)
+
+    def _count(
+        self, tally: Tally, head: bytes, new_ids: dict[bytes, bytes], count: int, first_ns: int, last_ns: int
+    ) -> None:
+        tid = _HEAD.unpack(head)[3]
+        tally.delivered[int.from_bytes(new_ids.get(head[:2], head[:2]), "little")] += count
+        tally.add_times(first_ns, last_ns)
+        if tid not in tally.tids and self._tids_left:
+            self._tids_left -= 1
+            tally.tids.add(tid)
 
     def settle(self) -> list[ProcessLedger]:
         """Close the books: fill in what processes were seen to do, and return each one's ledger."""
@@ -160,27 +179,10 @@ class Pages:
             events=tuple(events),
             committed=facts.count(counts, "committed"),
             delivered=delivered.total(),
-            other=tally.other,
+            other=tally.other + facts.count(counts, "left_out"),
             overwritten=facts.count(counts, "overwritten"),
             missed=facts.count(counts, "missed"),
             alive=counts.get("alive") is True,
             exact=counts.get("exact") is True,
             counted=stream.counts is not None,
         )
-
-
-def _heads(data: bytes, found: Walk) -> list[bytes]:
-    """Return the 8 header bytes of each record."""
-    if found.has_long:
-        return [data[body : body + RECORD_HEADER_SIZE] for body in (body_start(data, start) for start in found.starts)]
-    return [data[start + 4 : start + 12] for start in found.starts]
-
-
-def _with_ids(data: bytes, found: Walk, renamed: dict[bytes, bytes]) -> bytes:
-    """Return page data with the ids of its records replaced."""
-    changed = bytearray(data)
-    for start in found.starts:
-        body = body_start(data, start)
-        old = data[body : body + 2]
-        changed[body : body + 2] = renamed.get(old, old)
-    return bytes(changed)

@@ -62,7 +62,8 @@ class Stream:
 class Recording:
     """An indexed recording. Page numbers count pages in the order in which they begin in the file.
 
-    `page_ts`, `page_cpu`, `page_stream` and `page_gap` (1: pages before it are missing) are columns over them.
+    `page_ts`, `page_cpu`, `page_stream`, `page_gap` (1: pages before it are missing) and `page_has_cpus` (1: its
+    records say on which CPU each was written) are columns over them.
     """
 
     def __init__(self, read_at: ReadAt, size: int, name: str) -> None:
@@ -77,6 +78,7 @@ class Recording:
         self.page_cpu = array("H")
         self.page_stream = array("I")
         self.page_gap = array("B")
+        self.page_has_cpus = array("B")
         self._page_part = array("Q")
         self._part_start = array("Q")
         self._part_length = array("H")
@@ -204,6 +206,7 @@ class Recording:
         self.page_cpu.append(part.cpu if part.cpu < MAX_CPUS else 0)
         self.page_stream.append(part.stream)
         self.page_gap.append(gap)
+        self.page_has_cpus.append(bool(part.flags & wire.PART_CPUS))
         number = self._add_data(part)
         self._page_part.append(number)
         stream.rings[part.generation] = _RingEnd(part.seq, number, part.offset + part.length)

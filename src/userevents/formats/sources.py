@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from heapq import merge as merge_sorted
+from typing import Protocol
 
-from ..buffer.page import missed, page_data, walk
+from ..buffer.page import missed, page_data
+from ..buffer.run import Run
 from ..errors import Malformed, Refused
 from ..fields import parse_fields, parse_format
 from . import facts
@@ -20,16 +21,32 @@ _UNKNOWN_COMM = "<...>"
 _IDLE_COMM = "<idle>"
 
 
-@dataclass(slots=True, eq=False)
-class PageRun:
-    """One page ready to be decoded; `process` is its owner where all its records have the same."""
+class Source(Protocol):
+    """Where a trace's pages and facts come from."""
 
-    since: int
-    cpu: int
-    times: list[int]
-    starts: list[int]
-    data: bytes
-    process: Process | None
+    events: dict[int, Event]
+    processes: list[Process]
+    notes: list[str]
+    header: dict[str, object]
+    clock: str
+    kind: str
+    shift_ns: int
+    """Added to every time of its runs."""
+
+    def runs(self) -> Iterator[Run]:
+        """Yield every page in the order of its time stamp."""
+
+    def ledger(self) -> Ledger | None:
+        """Return the closed ledger, None if the file has none."""
+
+    def losses(self) -> list[str]:
+        """Say what a file without a ledger tells about losses."""
+
+    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+        """Return the process a thread belonged to at a time, its name, and whether that holds at any time.
+
+        `process` is the tag of the record's run.
+        """
 
 
 class RecordingSource:
@@ -37,6 +54,7 @@ class RecordingSource:
 
     kind = "raw recording"
     clock = "mono"
+    shift_ns = 0
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -49,10 +67,9 @@ class RecordingSource:
             for event_id, event in self._pages.events.items()
         }
 
-    def runs(self) -> Iterator[PageRun]:
-        """Yield every page in the order of its time stamp."""
-        for page in Pages(self._recording).open_all(self._recording.pages_by_time()):
-            yield PageRun(page.since, page.cpu, page.times, page.starts, page.data, page.stream.process)
+    def runs(self) -> Iterator[Run]:
+        """Yield every page in the order of its time stamp, by CPU where it has records of several."""
+        return Pages(self._recording).open_all(self._recording.pages_by_time())
 
     def ledger(self) -> Ledger | None:
         """Read all pages once and close the ledger."""
@@ -65,9 +82,9 @@ class RecordingSource:
         """Nothing beyond the ledger."""
         return []
 
-    def who(self, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
-        """Unused: every page has its process."""
-        return None, _UNKNOWN_COMM, True
+    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+        """Return the process that wrote the page, the thread's name, and that this holds at any time."""
+        return (process.pid, process.tids.get(tid, process.comm), True) if process else (None, _UNKNOWN_COMM, True)
 
 
 class TraceDatSource:
@@ -76,6 +93,7 @@ class TraceDatSource:
     def __init__(self, file: TraceDat) -> None:
         self._file = file
         self.clock = file.clock or "local"
+        self.shift_ns = file.ts_offset
         self.notes = file.notes
         section = file.section or {}
         self.kind = f"trace.dat version {file.version}"
@@ -115,25 +133,22 @@ class TraceDatSource:
             system, name = facts.text(declared, "system", "user_events"), facts.text(declared, "name")
             self.events[event_id] = make_event(event_id, system, name, fields)
 
-    def runs(self) -> Iterator[PageRun]:
+    def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp."""
         cpus = [self._runs_of(data) for data in self._file.cpus if data.size]
         return merge_sorted(*cpus, key=lambda run: run.since)
 
-    def _runs_of(self, data: CpuData) -> Iterator[PageRun]:
-        shift = self._file.ts_offset
+    def _runs_of(self, data: CpuData) -> Iterator[Run]:
         for number, page in enumerate(self._file.pages(data)):
             try:
                 since, view = page_data(page)
             except Malformed as problem:
                 self._note_damage(data, number, problem.problem)
                 continue
-            bytes_of = bytes(view)
-            found = walk(bytes_of, since)
-            if found.problem:
-                self._note_damage(data, number, found.problem)
-            times = [time + shift for time in found.times] if shift else found.times
-            yield PageRun(since + shift, data.cpu, times, found.starts, bytes_of, None)
+            run = Run(bytes(view), since, data.cpu)
+            if run.problem:
+                self._note_damage(data, number, run.problem)
+            yield run
 
     def _note_damage(self, data: CpuData, number: int, problem: str) -> None:
         if len(self.notes) < MAX_NOTES:
@@ -165,7 +180,7 @@ class TraceDatSource:
             found.append(f"records were lost before {pages} of the pages{at_least}")
         return found
 
-    def who(self, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
         """Return the process that had this thread at that time, its name, and whether that holds at any time.
 
         The process is None where the file does not say; a thread id that two processes had is told by their times.

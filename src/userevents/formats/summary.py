@@ -5,12 +5,21 @@ Plain values, one pass over the records, memory by processes and events and not 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from heapq import heappush, heappushpop
+from heapq import heappush, heapreplace
 from itertools import count
+from struct import Struct
 
+from ..abi.ring_buffer import RECORD_HEADER
+from ..buffer.page import body_start
+from ..buffer.run import Run
+from .choice import Choice, Pattern
+from .decoder import Decoder
 from .ledger import REASON_WORDS, Ledger
 from .model import Event, Process, Record
+from .rows import Row as RecordRow
+from .sources import Source
+
+_HEAD = Struct(RECORD_HEADER)
 
 
 @dataclass(slots=True)
@@ -41,65 +50,89 @@ class Summary:
     first_ns: int = 0
     last_ns: int = 0
 
-    def add(self, record: Record, names: dict[int, str]) -> None:
-        """Count one record; `names` are the processes' names by PID, the thread's own stands in where one lacks."""
-        ts_ns = record.ts_ns
-        if not self.records:
-            self.first_ns = ts_ns
-        self.records += 1
-        self.last_ns = ts_ns
-        pid = record.tid if record.pid is None else record.pid
-        process = names.get(pid, record.comm)
-        key = (pid, process, record.event.name)
+    def count(
+        self, pid: int, comm: str, event: Event, names: dict[int, str], number: int, first_ns: int, last_ns: int
+    ) -> None:
+        """Count so many records of one event and process.
+
+        `names` are the processes' names by PID, the thread's own stands in where one lacks.
+        """
+        self.first_ns = min(self.first_ns, first_ns) if self.records else first_ns
+        self.last_ns = max(self.last_ns, last_ns) if self.records else last_ns
+        self.records += number
+        process = names.get(pid, comm)
+        key = (pid, process, event.name)
         row = self.rows.get(key)
         if row is None:
-            self.rows[key] = Row(process, pid, record.event.name, 1, ts_ns, ts_ns)
+            self.rows[key] = Row(process, pid, event.name, number, first_ns, last_ns)
         else:
-            row.count += 1
-            row.last_ns = ts_ns
+            row.count += number
+            row.first_ns = min(row.first_ns, first_ns)
+            row.last_ns = max(row.last_ns, last_ns)
 
     def by_process(self) -> list[Row]:
         """Return the rows process by process, the most frequent event first."""
         return sorted(self.rows.values(), key=lambda row: (row.process, row.pid, -row.count, row.event))
 
 
+class _Total:
+    """Records of one head in the pages of one process; `holds`: whose thread it is does not depend on the time."""
+
+    __slots__ = ("event", "first_ns", "holds", "last_ns", "number", "tag", "tid")
+
+    def __init__(self, source: Source, tag: Process | None, head: bytes, ts_ns: int) -> None:
+        event_id, _, _, self.tid = _HEAD.unpack(head)
+        self.event = Decoder(source.events.get(event_id), event_id).event
+        self.tag = tag
+        self.holds = source.who(tag, self.tid, ts_ns)[2]
+        self.number = self.first_ns = self.last_ns = 0
+
+    def add(self, number: int, first_ns: int, last_ns: int) -> None:
+        """Count so many records."""
+        self.first_ns = min(self.first_ns, first_ns) if self.number else first_ns
+        self.last_ns = max(self.last_ns, last_ns) if self.number else last_ns
+        self.number += number
+
+
+def summarize(source: Source, choice: Choice) -> Summary:
+    """Count the records of a trace; none is decoded, and they need not be merged."""
+    summary, names, shift = Summary(), process_names(source.processes), source.shift_ns
+    totals: dict[tuple[int, bytes], _Total] = {}
+
+    def settle(total: _Total, number: int, first_ns: int, last_ns: int) -> None:
+        pid, comm, _ = source.who(total.tag, total.tid, first_ns)
+        if choice.wants_event(total.event) and choice.wants_thread(pid, total.tid):
+            summary.count(total.tid if pid is None else pid, comm, total.event, names, number, first_ns, last_ns)
+
+    for run in source.runs():
+        tag = run.tag
+        for head, (number, first_ns, last_ns) in run.heads().items():
+            total = totals.get((id(tag), head))
+            if total is None:
+                total = totals[id(tag), head] = _Total(source, tag, head, first_ns + shift)
+            if total.holds:
+                total.add(number, first_ns + shift, last_ns + shift)
+            else:
+                for time in _times_of(run, head):
+                    settle(total, 1, time + shift, time + shift)
+    for total in totals.values():
+        if total.number:
+            settle(total, total.number, total.first_ns, total.last_ns)
+    return summary
+
+
+def _times_of(run: Run, head: bytes) -> Iterator[int]:
+    """Yield the times of the records that begin with `head`."""
+    data = run.data
+    for time, start in zip(run.times, run.starts, strict=True):
+        body = body_start(data, start)
+        if data[body : body + len(head)] == head:
+            yield time
+
+
 def process_names(processes: Iterable[Process]) -> dict[int, str]:
     """Return the processes' names by PID."""
     return {process.pid: process.title for process in processes}
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """One ``[SYSTEM:]EVENT`` pattern with shell globs."""
-
-    system: str
-    event: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Pattern":
-        """Read a pattern; without a colon it is for any system."""
-        system, colon, event = text.partition(":")
-        return cls(system or "*", event or "*") if colon else cls("*", text)
-
-    def matches(self, event: Event) -> bool:
-        """Whether an event is meant; multi-format names match with their suffix."""
-        return fnmatchcase(event.name, self.event) and fnmatchcase(event.system, self.system)
-
-
-def chosen(records: Iterable[Record], patterns: Iterable[Pattern], pids: frozenset[int]) -> Iterator[Record]:
-    """Yield the records whose event matches any pattern and whose process (or thread) is one of `pids`; empty: all."""
-    wanted = tuple(patterns)
-    if not wanted and not pids:
-        yield from records
-        return
-    known: dict[int, bool] = {}
-    for record in records:
-        event = record.event
-        matched = known.get(event.id)
-        if matched is None:
-            matched = known[event.id] = not wanted or any(pattern.matches(event) for pattern in wanted)
-        if matched and (not pids or record.pid in pids or record.tid in pids):
-            yield record
 
 
 class Top:
@@ -111,23 +144,33 @@ class Top:
         self.limit = limit
         self.seen = 0
         self._order = count(0, -1)
-        self._heap: list[tuple[float, int, Record]] = []
+        self._heap: list[tuple[float, int, RecordRow]] = []
+        self._places: dict[Decoder, int] = {}
 
-    def add(self, record: Record) -> None:
-        """Look at one record."""
-        value = record.values.get(self.key)
-        if not isinstance(value, int | float) or value != value or not self.pattern.matches(record.event):
+    def add(self, row: RecordRow) -> None:
+        """Look at one row of an event that `pattern` matches."""
+        decoder, values = row[4], row[5]
+        place = self._places.get(decoder)
+        if place is None:
+            keys = decoder.event.keys
+            place = self._places[decoder] = keys.index(self.key) if self.key in keys else -1
+        value = values[place] if place >= 0 else None
+        if not isinstance(value, int | float) or value != value:
             return
         self.seen += 1
-        entry = (value, next(self._order), record)
-        if len(self._heap) < self.limit:
-            heappush(self._heap, entry)
-        elif self._heap:
-            heappushpop(self._heap, entry)
+        heap = self._heap
+        if len(heap) < self.limit:
+            heappush(heap, (value, next(self._order), row))
+        elif heap and value > heap[0][0]:
+            heapreplace(heap, (value, next(self._order), row))
 
     def records(self) -> list[Record]:
         """Return the records found, the highest value first."""
-        return [record for _, _, record in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+        rows = [row for _, _, row in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
+        return [
+            Record(ts_ns, cpu, tid, pid, comm, decoder.event, dict(zip(decoder.event.keys, values, strict=True)))
+            for ts_ns, cpu, tid, (pid, comm), decoder, values in rows
+        ]
 
 
 def ledger_lines(ledger: Ledger) -> list[tuple[str, int]]:

@@ -2,11 +2,18 @@
 
 import json
 import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ..fields.escape import escape, printable
-from .model import Record, Value
+from .model import Event, Record, Value
 
-__all__ = ["escape", "json_line", "printable", "show_time", "show_value", "show_values", "table_line", "text_line"]
+# fmt: off
+__all__ = [
+    "TABLE", "TABLE_HEAD", "TEXT", "Layout", "escape", "fill", "json_line", "printable", "show_time", "show_value",
+    "show_values", "table_line", "text_line",
+]
+# fmt: on
 
 
 def show_value(value: Value) -> str:
@@ -36,9 +43,7 @@ def show_time(ts_ns: int) -> str:
 
 def text_line(record: Record) -> str:
     """Return a record as a line like those of ``trace-cmd report``: COMM-TID [CPU] SECONDS: NAME: FIELDS."""
-    who = f"{escape(record.comm):>16}-{record.tid:<5} [{record.cpu:03d}]"
-    name = escape(record.event.name) + ":"
-    return f"{who} {show_time(record.ts_ns):>12}: {name:<21} {show_values(record.values)}".rstrip()
+    return _line(TEXT, record)
 
 
 def json_line(record: Record) -> str:
@@ -75,8 +80,48 @@ TABLE_HEAD = f"{'TIME':>14}  {'CPU':>3}  {'PROCESS':<24} {'EVENT':<24} FIELDS"
 
 def table_line(record: Record) -> str:
     """Return a record as a row under `TABLE_HEAD`."""
-    who = f"{escape(record.comm)}-{record.pid if record.pid is not None else record.tid}"
-    values = show_values(record.values)
-    return (
-        f"{show_time(record.ts_ns):>14}  {record.cpu:>3}  {who:<24} {escape(record.event.name):<24} {values}".rstrip()
-    )
+    return _line(TABLE, record)
+
+
+class Layout(NamedTuple):
+    """How a record becomes a line: who wrote it, and the template that takes who, the time and the shown values.
+
+    `time_first`: the template takes the time before who. Lines lose the blanks at their end.
+    """
+
+    who: Callable[[str, int | None, int, int], str]
+    """(name, pid, tid, cpu)"""
+    head: str
+    name: Callable[[str], str]
+    time_first: bool
+
+    def template(self, event: Event) -> str:
+        """Return the template for records of an event."""
+        values = " ".join([f"{escape(key)}=\0" for key in event.keys])
+        return self.head + f"{self.name(escape(event.name))} {values}".replace("%", "%%").replace("\0", "%s")
+
+
+TEXT = Layout(
+    who=lambda comm, _pid, tid, cpu: f"{escape(comm):>16}-{tid:<5} [{cpu:03d}]",
+    head="%s %12s: ",
+    name=lambda name: f"{name + ':':<21}",
+    time_first=False,
+)
+TABLE = Layout(
+    who=lambda comm, pid, tid, cpu: f"{cpu:>3}  {f'{escape(comm)}-{tid if pid is None else pid}':<24}",
+    head="%14s  %s ",
+    name=lambda name: f"{name:<24}",
+    time_first=True,
+)
+
+
+def _line(layout: Layout, record: Record) -> str:
+    who = layout.who(record.comm, record.pid, record.tid, record.cpu)
+    event = record.event._replace(keys=tuple(record.values))
+    return fill(layout, layout.template(event), who, record.ts_ns, record.values.values()).rstrip()
+
+
+def fill(layout: Layout, template: str, who: str, ts_ns: int, values: Iterable[Value]) -> str:
+    """Return the line of one record, as long as it comes."""
+    time = show_time(ts_ns)
+    return template % (*((time, who) if layout.time_first else (who, time)), *map(show_value, values))

@@ -6,48 +6,26 @@ larger than memory.
 
 import os
 from collections.abc import Callable, Iterator
-from struct import Struct
 from types import TracebackType
-from typing import Protocol
 
-from ..abi.ring_buffer import RECORD_HEADER, TYPE_LEN_MASK
 from ..buffer import stream as wire
-from ..buffer.page import record_end
+from ..buffer.merge import interleave
 from ..errors import Malformed
-from . import tracedat as layout
+from ..fields.escape import escape
+from ..fields.payload import Reading
+from . import tracedat
+from .choice import ALL, Choice
+from .columns import Columns, chosen_event, collect
 from .cursor import reader_of
 from .decoder import Decoder
-from .interleave import Slice, interleave
 from .ledger import Ledger
 from .model import Event, Process, Record
 from .recording import Recording
-from .sources import PageRun, RecordingSource, TraceDatSource
+from .rows import Plan, Row, Rows
+from .sources import RecordingSource, Source, TraceDatSource
+from .summary import Summary, summarize
+from .text import Layout
 from .tracedat_reader import TraceDat
-
-_HEAD = Struct(RECORD_HEADER)
-
-
-class Source(Protocol):
-    """Where a trace's pages and facts come from."""
-
-    events: dict[int, Event]
-    processes: list[Process]
-    notes: list[str]
-    header: dict[str, object]
-    clock: str
-    kind: str
-
-    def runs(self) -> Iterator[PageRun]:
-        """Yield every page in the order of its time stamp."""
-
-    def ledger(self) -> Ledger | None:
-        """Return the closed ledger, None if the file has none."""
-
-    def losses(self) -> list[str]:
-        """Say what a file without a ledger tells about losses."""
-
-    def who(self, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
-        """Return the process a thread belonged to at a time, its name, and whether that holds at any time."""
 
 
 class Trace:
@@ -94,41 +72,63 @@ class Trace:
         ledger = self.ledger
         return self._source.losses() if ledger is None else ledger.losses()
 
-    def records(self) -> Iterator[Record]:
+    def records(self, choice: Choice = ALL) -> Iterator[Record]:
         """Yield every record in time order; equal times by CPU. Damaged pages end early and add a note."""
-        source, unpack_head = self._source, _HEAD.unpack_from
-        decoders: dict[int, Decoder] = {}
-        known: dict[int, tuple[int | None, str, bool]] = {}
-        for ts_ns, start, run in _singles(source):
-            data = run.data
-            kind = data[start] & TYPE_LEN_MASK
-            body = data[start + 4 : start + 4 + (kind << 2)] if kind else data[start + 8 : record_end(data, start)]
-            event_id, _, _, tid = unpack_head(body)
-            decoder = decoders.get(event_id)
-            if decoder is None:
-                decoder = decoders[event_id] = Decoder(self.events.get(event_id), event_id)
-            process = run.process
-            pid: int | None
-            if process is not None:
-                pid, comm = process.pid, process.tids.get(tid, process.comm)
-            else:
-                who = known.get(tid) or source.who(tid, ts_ns)
-                pid, comm, is_fixed = who
-                if is_fixed:
-                    known[tid] = who
-            yield Record(ts_ns, run.cpu, tid, pid, comm, decoder.event, decoder.values(body))
+        for ts_ns, cpu, tid, (pid, comm), decoder, values in self.rows(choice):
+            event = decoder.event
+            yield Record(ts_ns, cpu, tid, pid, comm, event, dict(zip(event.keys, values, strict=False)))
 
+    def rows(self, choice: Choice = ALL) -> Iterator[Row]:
+        """Yield the rows that `records` are made of, in the same order; who is (pid, name)."""
+        source = self._source
 
-def _singles(source: Source) -> Iterator[tuple[int, int, PageRun]]:
-    """Yield (time, start of the record in its page's data, page) of every record in time order."""
-    for batch in interleave(source.runs()):
-        if isinstance(batch, Slice):
-            run, first, stop = batch
-            for ts_ns, start in zip(run.times[first:stop], run.starts[first:stop], strict=True):
-                yield ts_ns, start, run
-        else:
-            for ts_ns, _, start, run in batch:
-                yield ts_ns, start, run
+        def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[tuple[int | None, str] | None, bool]:
+            pid, comm, holds = source.who(tag, tid, ts_ns)
+            return (pid, comm) if choice.wants_thread(pid, tid) else None, holds
+
+        rows = Rows(self._plan(choice, None), who, escape, source.shift_ns)
+        for batch in interleave(source.runs()):
+            yield from rows.records(batch)
+
+    def lines(self, layout: Layout, choice: Choice = ALL) -> Iterator[list[str]]:
+        """Yield the lines of all records in time order, many at once."""
+        source = self._source
+
+        def who(tag: Process | None, cpu: int, tid: int, ts_ns: int) -> tuple[str | None, bool]:
+            pid, comm, holds = source.who(tag, tid, ts_ns)
+            return layout.who(comm, pid, tid, cpu) if choice.wants_thread(pid, tid) else None, holds
+
+        rows = Rows(self._plan(choice, layout), who, escape, source.shift_ns, layout.time_first)
+        for batch in interleave(source.runs()):
+            yield list(map(str.rstrip, rows.lines(batch)))
+
+    def _plan(self, choice: Choice, layout: Layout | None) -> Plan:
+        """Return what tells how to decode the records of an event."""
+
+        def plan(event_id: int) -> tuple[Decoder, str, tuple[Reading, ...]] | None:
+            decoder = Decoder(self.events.get(event_id), event_id)
+            if not choice.wants_event(decoder.event):
+                return None
+            return decoder, layout.template(decoder.event) if layout else "", decoder.readings
+
+        return plan
+
+    def summary(self, choice: Choice = ALL) -> Summary:
+        """Count the records by process and event; none is decoded."""
+        return summarize(self._source, choice)
+
+    def columns(self, event: str | Event) -> Columns:
+        """Return all records of one event as columns, for whatever reads Arrow (pyarrow, DuckDB, Polars, ...).
+
+        `event` is ``[SYSTEM:]NAME``, or one of `events`. Raises `Unusable` for a name that the trace has not, or twice.
+        """
+        source, found = self._source, chosen_event(self.events, event)
+
+        def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[int | None, bool]:
+            pid, _, holds = source.who(tag, tid, ts_ns)
+            return pid, holds
+
+        return collect(found, interleave(source.runs()), who, source.shift_ns)
 
 
 def open_trace(path: str) -> Trace:
@@ -145,10 +145,10 @@ def open_trace(path: str) -> Trace:
 
 
 def _source(fd: int, path: str) -> Source:
-    start = os.pread(fd, len(layout.MAGIC), 0)
+    start = os.pread(fd, len(tracedat.MAGIC), 0)
     if start.startswith(wire.MAGIC):
         return RecordingSource(Recording.of_fd(fd, path))
-    if start == layout.MAGIC:
+    if start == tracedat.MAGIC:
         return TraceDatSource(TraceDat(reader_of(fd, path), os.fstat(fd).st_size, path))
     raise Malformed(
         path,

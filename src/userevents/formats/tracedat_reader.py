@@ -20,6 +20,7 @@ MAX_FORMATS = 65536
 MAX_SECTIONS = 1000
 MAX_OPTIONS = 100_000
 MAX_CMDLINES = 1 << 23
+MAX_SHIFT_NS = 1 << 62
 _RUN_OF_PAGES = 16
 
 Options = list[tuple[int, bytes, int]]
@@ -225,6 +226,10 @@ class TraceDat:
                 self.ts_offset += 1000 * _offset(text)
             elif number in (layout.OPTION_TIME_SHIFT, layout.OPTION_TSC2NSEC):
                 self.notes.append("times are shown as recorded: the file's conversion of its clock is not applied")
+
+        if abs(self.ts_offset) >= MAX_SHIFT_NS:
+            self.notes.append(f"times are shown as recorded: the file would move them by {self.ts_offset} ns")
+            self.ts_offset = 0
 
     def _find_ours(self, offset: int) -> None:
         """Look for our own section: no option names it, so walk over all sections from the first one."""

@@ -78,9 +78,10 @@ class TraceDatWriter:
         """Begin the next CPU's pages; the first is CPU 0."""
         self._cpu_offsets.append(self._output.tell())
 
-    def write_page(self, page: bytes) -> None:
-        """Append one whole page to the CPU that was begun last."""
-        self._output.write(page)
+    def write_pages(self, pages: list[bytes]) -> None:
+        """Append whole pages to the CPU that was begun last."""
+        for page in pages:
+            self._output.write(page)
 
     def finish(
         self,

@@ -1,0 +1,208 @@
+"""The records of one event as columns, for whatever reads Arrow: pyarrow, DuckDB, Polars, nanoarrow; no copy is made.
+
+Columns are `ts_ns` (int64), `cpu` (int32), `pid` (int64, null where the trace does not say), `tid` (int32), then one
+for each field: integers of their size and sign, ``struct f64`` float64, text utf8 (up to its NUL; bytes that are no
+UTF-8 stand as ``\\xNN``, as in a report), other arrays and structs binary of fixed size, dynamic ones binary. A value
+that its record does not hold is null. A field named like a column before it gets a number: `cpu_2`.
+
+The extension's `Columns` collects where it is there, and else `PureCollector`, which says what both do.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable
+from struct import Struct
+from typing import Any, Final, cast
+
+from ..abi.ring_buffer import RECORD_HEADER
+from ..buffer.merge import Batch, PureBatch
+from ..buffer.native import native
+from ..buffer.page import body_start, record_end
+from ..errors import Unusable
+from ..fields import decode
+from ..fields.payload import BYTES, FLOAT, INTEGER, Reading, readings
+from .arrow import Buffers, PureChunk, Schema
+from .model import Event
+
+Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
+"""Of (tag of the run, cpu, tid, time): the PID, None if it is not known; whether that holds at any time."""
+
+_COMMON: Final[Schema] = (("ts_ns", "l", 8), ("cpu", "i", 4), ("pid", "l", 8), ("tid", "i", 4))
+_INTEGERS: Final = {1: "Cc", 2: "Ss", 4: "Ii", 8: "Ll"}
+_TYPECODES: Final = {"C": "B", "c": "b", "S": "H", "s": "h", "I": "I", "i": "i", "L": "Q", "l": "q", "g": "d"}
+_FIXED_MAX: Final = 256
+"""Longer arrays are binary: a field may claim any size."""
+_ROWS_MAX: Final = 1 << 20
+_BYTES_MAX: Final = 1 << 30
+_HEAD = Struct(RECORD_HEADER)
+
+
+class Columns:
+    """The records of one event, in chunks of up to 1,048,576 rows. Give it to a consumer of Arrow as it is."""
+
+    def __init__(self, event: Event, names: tuple[str, ...], chunks: tuple[PureChunk, ...]) -> None:
+        self.event = event
+        self.names = names
+        self.chunks = chunks
+        """Each can be given to a consumer by itself, too."""
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return sum(map(len, self.chunks))
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema as a capsule."""
+        return self.chunks[0].__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return a stream of the chunks as a capsule; another schema than ours cannot be asked for."""
+        return type(self.chunks[0]).stream(self.chunks)
+
+
+class PureCollector:
+    """Collects the records of one event from batches; `shift` is added to every time."""
+
+    def __init__(self, event: Event, schema: Schema, who: Who, shift: int = 0) -> None:
+        self._event = event
+        self._schema = schema
+        self._who = who
+        self._shift = shift
+        self._begin()
+
+    def _begin(self) -> None:
+        self._columns = [_Column(format_, width) for _, format_, width in self._schema]
+
+    def add(self, batch: PureBatch, done: int = 0) -> int:
+        """Take in a batch, from its record number `done` on; return how far it fitted."""
+        records = batch.records()
+        for number in range(done, len(records)):
+            time, start, run = records[number]
+            body = run.data[body_start(run.data, start) : record_end(run.data, start)]
+            event_id, _, _, tid = _HEAD.unpack_from(body)
+            if event_id != self._event.id:
+                continue
+            if any(column.is_full for column in self._columns):
+                return number
+            time += self._shift
+            pid = self._who(run.tag, run.cpu, tid, time)[0]
+            for column, value in zip(
+                self._columns, (time, run.cpu, pid, tid, *decode(self._event.fields, body)), strict=True
+            ):
+                column.append(value)
+        return len(records)
+
+    def take(self) -> PureChunk:
+        """Return the columns so far, and begin anew."""
+        columns = [column.buffers() for column in self._columns]
+        chunk = PureChunk(self._schema, len(self._columns[0].valid), columns)
+        self._begin()
+        return chunk
+
+
+class _Column:
+    """One column under construction."""
+
+    def __init__(self, format_: str, width: int) -> None:
+        self._width = width
+        self._is_number = format_ in _TYPECODES
+        self._numbers: array[Any] = array(_TYPECODES.get(format_, "b"))
+        self._offsets = array("i", [0])
+        self._bytes = bytearray()
+        self.valid = bytearray()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another chunk must begin before the next value."""
+        return len(self.valid) >= _ROWS_MAX or len(self._bytes) >= _BYTES_MAX
+
+    def append(self, value: int | float | str | bytes | None) -> None:
+        """Add a value of the column's type; None is null."""
+        self.valid.append(value is not None)
+        if self._is_number:
+            self._numbers.append(0 if value is None else value)
+            return
+        if isinstance(value, str):
+            value = value.encode()
+        self._bytes += bytes(self._width) if value is None else cast(bytes, value)
+        if not self._width:
+            self._offsets.append(len(self._bytes))
+
+    def buffers(self) -> Buffers:
+        """Return what Arrow wants of it: the number of nulls, and its buffers."""
+        values = self._numbers.tobytes() if self._is_number else bytes(self._bytes)
+        nulls = self.valid.count(0)
+        valid = _packed(self.valid) if nulls else None
+        return nulls, (valid, values) if self._width else (valid, self._offsets.tobytes(), values)
+
+
+def _packed(flags: bytearray) -> bytes:
+    """Return flags as bits, the first in the lowest bit."""
+    packed = bytearray((len(flags) + 7) // 8)
+    for number, flag in enumerate(flags):
+        packed[number >> 3] |= flag << (number & 7)
+    return bytes(packed)
+
+
+def schema_of(event: Event) -> Schema:
+    """Return the columns of an event: their names, Arrow formats, and the bytes of one value (0: it varies)."""
+    found: list[tuple[str, str, int]] = [*_COMMON]
+    names = {name for name, _, _ in found}
+    for key, reading in zip(event.keys, readings(event.fields), strict=True):
+        base = name = key.replace("\0", "\\0")
+        number = 2
+        while name in names:
+            name, number = f"{base}_{number}", number + 1
+        names.add(name)
+        found.append((name, *_format_of(reading)))
+    return tuple(found)
+
+
+def _format_of(reading: Reading) -> tuple[str, int]:
+    kind, start, end, signed = reading
+    size = end - start
+    if kind == INTEGER:
+        return _INTEGERS[size][signed], size
+    if kind == FLOAT:
+        return "g", size
+    if kind & 1:
+        return "u", 0
+    return (f"w:{size}", size) if kind == BYTES and 0 < size <= _FIXED_MAX else ("z", 0)
+
+
+def chosen_event(events: dict[int, Event], event: str | Event) -> Event:
+    """Return the event meant by ``[SYSTEM:]NAME``. Raises `Unusable` if there is none, or several."""
+    if isinstance(event, Event):
+        return event
+    system, colon, name = event.rpartition(":")
+    found = [each for each in events.values() if each.name == name and (not colon or each.system == system)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Unusable(
+            f"the trace has {len(found)} events '{event}', with different fields: choose one of its `events`"
+        )
+    names = ", ".join(sorted({each.name for each in events.values()})[:20])
+    raise Unusable(f"the trace has no event '{event}': it has {names or 'none'}")
+
+
+def _collector(event: Event, schema: Schema, who: Who, shift: int) -> PureCollector:
+    """Return what collects an event's columns: in C if it can."""
+    if native:
+        collector: PureCollector = native.Columns(event.id, readings(event.fields), schema, who, shift)
+        return collector
+    return PureCollector(event, schema, who, shift)
+
+
+def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) -> Columns:
+    """Return the records of an event as columns."""
+    schema = schema_of(event)
+    collector = _collector(event, schema, who, shift)
+    chunks = []
+    for batch in batches:
+        done = collector.add(batch)
+        while done < len(batch):
+            chunks.append(collector.take())
+            done = collector.add(batch, done)
+    last = collector.take()
+    if len(last) or not chunks:
+        chunks.append(last)
+    return Columns(event, tuple(name for name, _, _ in schema), tuple(chunks))

@@ -1,0 +1,200 @@
+"""Columns: every record of an event, its values exact, taken by consumers of Arrow without a copy."""
+
+import gc
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.buffer.made import needs_native
+from tests.formats.maker import Maker
+from tests.formats.test_rows import BODY, PAYLOAD, page_with
+from tests.formats.test_text import EVENT
+from userevents.buffer import merge as merging
+from userevents.buffer.merge import PureMerge, interleave
+from userevents.buffer.native import native
+from userevents.buffer.run import PureRun, Run
+from userevents.errors import Unusable
+from userevents.fields.payload import readings
+from userevents.formats import columns as module
+from userevents.formats import open_trace
+from userevents.formats.arrow import _given, _structures
+from userevents.formats.columns import Columns, PureCollector, collect, schema_of
+from userevents.formats.model import make_event
+
+nanoarrow = pytest.importorskip("nanoarrow", reason="nanoarrow comes with ./dev setup")
+
+
+def who(_tag: object, _cpu: int, tid: int, _ts_ns: int) -> tuple[int | None, bool]:
+    """Give some threads a process."""
+    return (tid + 1000 if tid % 3 else None), bool(tid % 2)
+
+
+def rows_of(columns: Any) -> list[dict[str, Any]]:
+    """Return what a consumer of Arrow reads."""
+    return [row for chunk in columns.chunks for row in nanoarrow.Array(chunk).to_pylist()]
+
+
+def collected(bodies: list[bytes], pure: bool, shift: int = 0) -> Columns:
+    """Return the columns of EVENT in a page of these records, in one form or the other."""
+    data, ts_ns = page_with(bodies)
+    merge: Any = PureMerge() if pure or native is None else native.Merge()
+    merge.push((PureRun if pure or native is None else native.Run)(data, ts_ns, 5, "tag"))
+    schema = schema_of(EVENT)
+    collector: Any = (
+        PureCollector(EVENT, schema, who, shift)
+        if pure or native is None
+        else native.Columns(EVENT.id, readings(EVENT.fields), schema, who, shift)
+    )
+    while (batch := merge.drain(None)) is not None:
+        assert collector.add(batch) == len(batch)
+    return Columns(EVENT, tuple(name for name, _, _ in schema), (collector.take(),))
+
+
+@given(st.lists(BODY, max_size=30))
+@settings(max_examples=60)
+def test_columns_hold_what_the_records_hold(bodies: list[bytes]) -> None:
+    """Every kind of field; what a record does not hold is null, text that is no UTF-8 as a report shows it."""
+    data, ts_ns = page_with(bodies)
+    wanted = [[time, 5, who(None, 5, row[0], 0)[0], row[0], *row[1]] for time, row in _decoded(data, ts_ns)]
+    for pure in (True, False):
+        found = [list(row.values()) for row in rows_of(collected(bodies, pure))]
+        assert repr(found) == repr(wanted)
+
+
+def _decoded(data: bytes, ts_ns: int) -> list[tuple[int, tuple[int, tuple[Any, ...]]]]:
+    from userevents.buffer.page import body_start, record_end
+    from userevents.fields import decode
+
+    run = Run(data, ts_ns)
+    found = []
+    for time, start in zip(run.times, run.starts, strict=True):
+        body = data[body_start(data, start) : record_end(data, start)]
+        event_id, _, tid = struct.unpack_from("<HHi", body)
+        if event_id == EVENT.id:
+            found.append((time, (tid, decode(EVENT.fields, body))))
+    return found
+
+
+def test_the_schema_says_sizes_and_signs() -> None:
+    """Common columns first; names are unique; long arrays vary."""
+    from userevents.fields import parse_fields
+
+    event = make_event(
+        1, "s", "e", parse_fields("u8 cpu; s64 a; struct f64 b 8; char[4] c; struct s d 12; struct s e 300")
+    )
+    assert schema_of(event)[4:] == (
+        ("cpu_2", "C", 1),
+        ("a", "l", 8),
+        ("b", "g", 8),
+        ("c", "u", 0),
+        ("d", "w:12", 12),
+        ("e", "z", 0),
+    )
+    assert [name for name, _, _ in schema_of(event)[:4]] == ["ts_ns", "cpu", "pid", "tid"]
+
+
+def _trace(tmp_path: Path, count: int = 5000) -> Path:
+    maker = Maker()
+    one = maker.session(7, "server", {20: "request u32 id; __rel_loc char[] path; struct f64 took 8", 21: "tick u8 n"})
+    for number in range(count):
+        one.add_values(1000 + number, 20, number, f"/x/{number % 10}", number / 8)
+        one.add_values(1000 + number, 21, number % 100)
+    one.close()
+    path = tmp_path / "t.dat"
+    maker.trace(path)
+    return path
+
+
+def test_a_trace_gives_an_event_as_columns(tmp_path: Path) -> None:
+    """In time order, with the process of each record, in chunks if there are many."""
+    with open_trace(str(_trace(tmp_path))) as trace:
+        columns = trace.columns("request")
+        assert columns.names == ("ts_ns", "cpu", "pid", "tid", "id", "path", "took")
+        assert len(columns) == 5000
+        rows = rows_of(columns)
+        records = [record for record in trace.records() if record.event.name == "request"]
+        assert [tuple(row.values()) for row in rows] == [
+            (each.ts_ns, each.cpu, each.pid, each.tid, *each.values.values()) for each in records
+        ]
+        with pytest.raises(Unusable, match="no event 'nothing': it has request, tick"):
+            trace.columns("nothing")
+        assert len(trace.columns("user_events:tick")) == len(trace.columns(trace.events[21])) == 5000
+
+
+def test_an_event_without_records_has_columns_without_rows(tmp_path: Path) -> None:
+    """Its schema is there all the same."""
+    maker = Maker()
+    maker.session(1).close()
+    path = tmp_path / "t.dat"
+    maker.trace(path)
+    with open_trace(str(path)) as trace:
+        columns = trace.columns("tick")
+    assert len(columns) == 0
+    assert [field.name for field in nanoarrow.Schema(columns).fields] == ["ts_ns", "cpu", "pid", "tid", "a"]
+    assert rows_of(columns) == []
+
+
+def test_columns_are_read_by_sql_as_they_are(tmp_path: Path) -> None:
+    """DuckDB takes them by the name of the variable, more than once, and after the trace is closed."""
+    duckdb = pytest.importorskip("duckdb", reason="duckdb comes with ./dev setup")
+    with open_trace(str(_trace(tmp_path))) as trace:
+        columns = trace.columns("request")
+    assert len(columns) == 5000
+    for _ in range(2):
+        found = duckdb.sql("select count(*), sum(id), min(path), max(took), any_value(pid) from columns").fetchall()
+        assert found == [(5000, 12497500, "/x/0", 4999 / 8, 7)]
+
+
+def test_pure_chunks_are_let_go_when_their_consumers_let_go() -> None:
+    """Nothing is kept for capsules that nobody took, nor for what was taken and released."""
+    before = len(_given), len(_structures)
+    for _ in range(3):
+        columns = collected([bytes([20, 0, 0, 0, 1, 0, 0, 0]) + bytes(100)] * 5, pure=True)
+        taken = nanoarrow.ArrayStream(columns).read_all()
+        columns.__arrow_c_stream__()
+        columns.chunks[0].__arrow_c_array__()
+        columns.__arrow_c_schema__()
+        del columns, taken
+    gc.collect()
+    assert (len(_given), len(_structures)) == before
+
+
+@needs_native
+def test_a_batch_that_fills_a_chunk_goes_on_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2^20 rows a chunk, none lost and none twice."""
+    assert native is not None
+    body = bytes([22, 0, 0, 0, 1, 0, 0, 0])
+    event = make_event(22, "s", "none", ())
+    page = page_with([body] * 255)
+    runs = (Run(page[0], page[1] + 10**9 * number) for number in range(4200))
+    columns = collect(event, interleave(runs), who)
+    assert [len(chunk) for chunk in columns.chunks] == [1 << 20, 4200 * 255 - (1 << 20)]
+    monkeypatch.setattr(module, "_ROWS_MAX", 100)
+    monkeypatch.setattr(module, "native", None)
+    collector = PureCollector(event, schema_of(event), who)
+    merge = PureMerge()
+    merge.push(PureRun(*page))
+    batch = merge.drain(None)
+    assert batch is not None
+    assert collector.add(batch) == 100
+    assert len(collector.take()) == 100
+    assert collector.add(batch, 100) == 200
+    assert merging.MAX_OPEN
+
+
+@needs_native
+@given(PAYLOAD)
+def test_a_schema_that_does_not_go_with_its_fields_is_refused(payload: bytes) -> None:
+    """The extension writes into columns of these widths: it believes nobody."""
+    assert native is not None
+    plan, schema = readings(EVENT.fields), schema_of(EVENT)
+    wrong = [schema[1:], (*schema[:-1], ("x", "w:3", 3)), (("ts_ns", "l", 4), *schema[1:]), schema[:4]]
+    for each in wrong:
+        with pytest.raises(ValueError, match="does not go"):
+            native.Columns(20, plan, each, who)
+    with pytest.raises((TypeError, ValueError)):
+        native.Columns(20, ((0, 8, 8 + len(payload) * 16 + 3, False),), schema[:5], who)
