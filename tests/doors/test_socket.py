@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -333,6 +334,25 @@ def test_connections_are_limited(server: Server, connect: Connect) -> None:
     server.wait_for(lambda: server.door.clients < wire.MAX_CLIENTS)
     again = connect()
     assert again.hello()[2] == 0
+
+
+def test_a_client_is_turned_away_when_no_descriptor_is_left_for_it(server: Server, connect: Connect) -> None:
+    """It is told so at once: one left waiting would keep the tracer's loop from ever sleeping again."""
+    waiting = socket.socket(socket.AF_UNIX)
+    waiting.settimeout(10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open("/dev/null", os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        waiting.connect(server.path)
+        hello = waiting.recv(wire.HELLO.size)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        waiting.close()
+    assert wire.HELLO.unpack(hello) == (wire.MAGIC, wire.VERSION, -errno.EMFILE)
+    assert connect().hello()[2] == 0
+    assert any("cannot be served: Too many open files" in line for line in server.log)
 
 
 def test_another_user_is_turned_away(server: Server) -> None:

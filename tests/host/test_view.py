@@ -7,10 +7,10 @@ import pytest
 
 from userevents.buffer.stream import FrameReader, Part, pack_end, pack_header, pack_start
 from userevents.engine import Group
-from userevents.formats.pages import Pages
+from userevents.formats.finish import merge
 from userevents.formats.recording import Recording
-from userevents.host.program import TracedProgram
-from userevents.host.programs import recording_header
+from userevents.host.frames import recording_header
+from userevents.host.program import RingWish, TracedProgram
 from userevents.host.view import Mark, View
 from userevents.instance import Instance
 from userevents.session.producer import Declared, Session
@@ -32,7 +32,7 @@ class Traced:
         self.program = TracedProgram(str(directory), self.session.name, 1, group)
         self.program.new_declarations()
         self.view = View(self.instance, self.program)
-        self.program.set_words(self.instance.enabled, 16)
+        self.program.set_words(self.instance.enabled, RingWish(16))
         for item in self.program.events:
             self.view.tell_event(item)
 
@@ -45,9 +45,9 @@ class Traced:
         """Drain the ring into the instance's stream."""
         for ring in self.program.rings.values():
             start = ring.position
-            parts = ring.read(1 << 20)
+            parts = ring.take(1 << 20)
             if parts:
-                self.view.push(ring, parts, start, Mark(self.program, ring, ring.position, 1))
+                self.view.push(ring, parts, start, Mark(self.program, ring, 1))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def traced(runtime_dir: Path) -> Iterator[Traced]:
     made.program.release(remove=True)
 
 
-def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Traced) -> None:
+def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Traced, tmp_path: Path) -> None:
     """A refused part leaves a gap in the middle of a page: the next part says from where its times count."""
     stream = traced.instance.stream
     traced.emit(10)
@@ -72,10 +72,9 @@ def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Trac
     traced.view.tell_ledger(traced.view.snapshot())
     data = stream.read(1 << 24)
     recording = Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("finished", 0))
-    pages = Pages(recording)
-    delivered = sum(len(pages.open(number).times) for number in recording.pages_by_time())
-    (ledger,) = pages.settle()
-    assert delivered == 40
+    done = merge(recording, str(tmp_path / "trace.dat"))
+    (ledger,) = done.ledger.processes
+    assert done.records == 40
     assert (ledger.committed, ledger.delivered, ledger.missed) == (60, 40, 20)
     assert ledger.is_balanced, recording.notes
 
@@ -102,9 +101,9 @@ def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(tra
     traced.emit(3)
     (ring,) = traced.program.rings.values()
     start = ring.position
-    parts = ring.read(1 << 20)
+    parts = ring.take(1 << 20)
     late.stream.read(1 << 20)
-    view.push(ring, parts, start, Mark(traced.program, ring, ring.position, 1))
+    view.push(ring, parts, start, Mark(traced.program, ring, 1))
     reader = FrameReader.of(pack_start() + late.stream.read(1 << 20))
     (part,) = [frame for frame in reader if isinstance(frame, Part)]
     assert part.flags == 1

@@ -84,6 +84,17 @@ def test_an_unknown_program_is_said_before_anything_is_made(userevents: Usereven
     assert os.listdir(userevents.directory) == []
 
 
+def test_a_program_that_no_kernel_can_run_ends_with_126(userevents: Userevents) -> None:
+    """As a shell says it: the file is there and executable, and what is in it is no program."""
+    program = userevents.directory / "noise"
+    program.write_bytes(b"\x7fELF but no more than that")
+    program.chmod(0o755)
+    done = userevents("record", "--", "./noise")
+    assert done.returncode == 126
+    assert "'./noise' cannot be started: Exec format error" in done.stderr
+    assert os.listdir(userevents.directory) == ["noise"]
+
+
 def test_an_output_that_cannot_be_written_is_said_before_the_program_starts(userevents: Userevents) -> None:
     """The program must not run for nothing."""
     done = userevents("record", "-o", "missing/trace.dat", "--", "touch", "started")

@@ -9,8 +9,18 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "record": "Record the events of a program, or of every program.",
+    "dump": "Write out what a flight recording holds.",
     "report": "Show what a trace holds.",
     "list": "List the declared events of live programs.",
+    "info": "Tell all about an event: fields, who holds it, who listens, what happened to it.",
+    "register": "Register an event, and hold it or let it persist.",
+    "unregister": "Delete a persistent event.",
+    "enable": "Have events recorded.",
+    "disable": "Have events recorded no more.",
+    "set-filter": "Keep only the records of an event that pass an expression.",
+    "trigger": "Have something done when an event is written.",
+    "cat": "Show a file of the running tracer's tree.",
+    "write": "Write to a file of the running tracer's tree.",
     "recover": "Finish the trace of a recorder that was killed.",
     "completion": "Print the shell code that completes commands.",
 }
@@ -53,4 +63,5 @@ def main() -> None:
     userevents record -- python app.py     run a program and record what it does
     userevents report trace.dat            show it
     userevents list                        which events do live programs declare?
+    userevents info request                who holds an event, who listens, what happened to it?
     """

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import NoReturn
 
 import click
@@ -56,6 +57,12 @@ def say(text: str, *, color: str | None = None) -> None:
 def warn(text: str) -> None:
     """Say what may be wrong, and go on."""
     say(text, color="yellow")
+
+
+def details(lines: Iterable[str]) -> None:
+    """Say more about what was said last, an indented line each."""
+    for line in lines:
+        click.echo(f"    {printable(line)}".rstrip(), err=True)
 
 
 def fail(text: str, code: int = 1) -> NoReturn:

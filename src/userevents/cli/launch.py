@@ -31,18 +31,27 @@ def find_program(name: str) -> str:
     raise Unusable(f"program '{name}' was not found{where}")
 
 
+class NotStarted(Unusable):
+    """The program is there and cannot be run: no format that the kernel knows, or no interpreter for it."""
+
+
 class Program:
     """The recorded program. SIGINT is left to it (the terminal sends it to both); TERM and HUP are passed on."""
 
-    def __init__(self, path: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
         self._looked_at: set[tuple[int, bytes]] = set()
-        try:
-            self._process = subprocess.Popen(argv, executable=path, env=dict(env))
-        except OSError as error:
-            raise Unusable(f"program '{argv[0]}' cannot be started: {error.strerror}") from None
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in _FORWARDED:
             signal.signal(number, self._forward)
+
+    @classmethod
+    def start(cls, path: str, argv: Sequence[str], env: Mapping[str, str]) -> "Program":
+        """Start the program at `path`. Raises `NotStarted`."""
+        try:
+            return cls(subprocess.Popen(argv, executable=path, env=dict(env)))
+        except OSError as error:
+            raise NotStarted(f"program '{argv[0]}' cannot be started: {error.strerror}") from None
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         self._process.send_signal(number)

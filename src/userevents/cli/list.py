@@ -41,11 +41,15 @@ def _show_table(found: "list[Declared]") -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("EVENT", "STATE", "PID", "FIELDS", "PROGRAM"):
         table.add_column(column, no_wrap=True, justify="right" if column == "PID" else "left")
+    refusals: list[str] = []
     for item in found:
         style = {"on": "green", "off": "", "refused": "red"}[item.state]
         state = f"refused: {item.error}" if item.error else item.state
+        refusals += [f"pid {item.pid}: {item.reason}"] if item.reason else []
         lost = f" ({item.dropped:,} lost)" if item.dropped else ""
         program = item.program if len(item.program) <= 60 else item.program[:57] + "..."
         table.add_row(Text(item.event), Text(state + lost, style), str(item.pid), Text(item.fields), Text(program))
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else 100_000, soft_wrap=not terminal).print(table)
+    for refusal in refusals:
+        click.echo(refusal)

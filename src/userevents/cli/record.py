@@ -7,6 +7,8 @@ import click
 from .console import fail, size_option, time_option
 from .launch import NOT_EXECUTABLE, NOT_FOUND
 
+_BUFFER_MAX = 64 << 20
+
 
 def _complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     from .sessions import declared_names
@@ -24,6 +26,13 @@ def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
         if name not in PROVIDERS:
             raise click.BadParameter(f"there is no provider '{name}'; there are: {', '.join(PROVIDERS)}, none")
     return tuple(dict.fromkeys(names))
+
+
+def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    size = size_option(ctx, param, value)
+    if size is not None and size > _BUFFER_MAX:
+        raise click.BadParameter(f"'{value}' is more than the 64M that each program can have")
+    return size
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -45,6 +54,10 @@ def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
 @click.option(
     "--max-size", callback=size_option, metavar="SIZE", help="Stop at this much data (64M), or begin the next file."
 )
+@click.option("--flight", is_flag=True, help="Keep only the newest, in memory; write it out at the end or by 'dump'.")
+@click.option(
+    "--buffer-size", callback=_buffer_size, metavar="SIZE", help="Memory for each program's events (64K to 64M) [2M]."
+)
 @click.option("--rotate", type=click.IntRange(1), metavar="N", help="Keep N files of --max-size: FILE, FILE.1, ...")
 @click.option(
     "--provider",
@@ -63,6 +76,8 @@ def record(
     everyone: bool,
     duration: float | None,
     max_size: int | None,
+    flight: bool,
+    buffer_size: int | None,
     rotate: int | None,
     providers: tuple[str, ...],
     quiet: bool,
@@ -77,13 +92,17 @@ def record(
     userevents record -- python app.py
     userevents record -e 'request*' -o slow.dat --duration 10s
     userevents record -p 1234
+    userevents record --flight --buffer-size 16M -- python app.py
     """
     from ..errors import NoTracer, Refused, Unusable
-    from .launch import find_program
+    from .flight import FlightRecording
+    from .launch import NotStarted, find_program
     from .recording import Recording, Wish
 
     if rotate and not max_size:
         raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
+    if flight and max_size:
+        raise click.UsageError("--flight writes nothing before the end, so there is no --max-size to it")
     wish = Wish(
         patterns=patterns or ("*",),
         output=output,
@@ -92,6 +111,7 @@ def record(
         duration_s=duration,
         max_size=max_size,
         keep=rotate,
+        buffer_size=buffer_size,
         providers=providers,
         quiet=quiet,
         argv=program,
@@ -103,6 +123,8 @@ def record(
         except Unusable as error:
             fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
     try:
-        sys.exit(Recording(wish, path).run())
+        sys.exit((FlightRecording if flight else Recording)(wish, path).run())
+    except NotStarted as error:
+        fail(str(error), NOT_EXECUTABLE)
     except (NoTracer, Unusable, Refused) as error:
         fail(str(error))

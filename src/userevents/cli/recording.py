@@ -11,6 +11,8 @@ from ..control import Tracer as TracerControl
 from ..control.recorder import RawFile, StreamWriter, Totals
 from ..errors import NoTracer, Unusable
 from ..providers.environment import child_environment
+from ..session import directory
+from ..session.recorder_note import RecorderNote
 from .console import LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
 from .launch import Program
@@ -31,6 +33,7 @@ class Wish(NamedTuple):
     duration_s: float | None
     max_size: int | None
     keep: int | None
+    buffer_size: int | None
     providers: tuple[str, ...]
     quiet: bool
     argv: tuple[str, ...]
@@ -51,6 +54,8 @@ class Recording:
         self._segments = 0
         self._rate = (time.monotonic(), 0, 0.0)
         self._program: Program | None = None
+        self._notes: list[str] = []
+        """What the recorder itself has to say in the trace."""
 
     def run(self) -> int:
         """Record until the program ends, the time or size is up, or a signal comes; return the exit code."""
@@ -68,21 +73,25 @@ class Recording:
             tracing.close()
 
     def _run(self, tracing: Tracing) -> int:
-        wish = self._wish
-        run = uuid.uuid4().hex[:16]
-        instance = TracerControl(tracing.access).create_instance(f"record-{os.getpid()}-{run[:6]}")
+        self._record(tracing, uuid.uuid4().hex[:16])
+        code = self._program.wait() if self._program else 0
+        self._serve_others(tracing)
+        return code if code or not self._failed or self._program else 1
+
+    def _record(self, tracing: Tracing, run: str) -> None:
+        tracer = TracerControl(tracing.access)
+        instance = tracer.create_instance(f"record-{os.getpid()}-{run[:6]}")
+        stream = instance.stream()
+        note = self._writer.note = RecorderNote(directory.tracer_directories()[0], self._raw.path)
         try:
-            instance.set_selection(self._selection(run))
-            stream = instance.stream()
-            instance.set_patterns(list(wish.patterns))
-            if wish.pids:
-                self._check_pids(TracerControl(tracing.access))
+            self._set_up(instance, tracer, run)
             started = time.monotonic()
             self._start(run)
             self._follow(instance, stream)
             self._finish(instance, stream)
             self._tell_end(time.monotonic() - started)
         except Unusable:
+            stream.close()
             self._raw.discard()
             raise
         finally:
@@ -90,9 +99,17 @@ class Recording:
                 instance.remove()
             except NoTracer:
                 pass  # it went with its tracer
-        code = self._program.wait() if self._program else 0
-        self._serve_others(tracing)
-        return code if code or not self._failed or self._program else 1
+            note.remove()
+
+    def _set_up(self, instance: InstanceControl, tracer: TracerControl, run: str) -> None:
+        """Tell the tracer whom and what to record."""
+        wish = self._wish
+        instance.set_selection(self._selection(run))
+        if wish.buffer_size is not None:
+            instance.set_buffer(wish.buffer_size)
+        instance.set_patterns(list(wish.patterns))
+        if wish.pids:
+            self._check_pids(tracer)
 
     def _selection(self, run: str) -> list[str]:
         wish = self._wish
@@ -122,10 +139,16 @@ class Recording:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._stop)
             if not self._wish.quiet:
-                say("recording; Ctrl-C ends it")
+                say(self._hello())
             return
         env = child_environment(os.environ, self._wish.providers, run)
-        self._program = Program(self._path, self._wish.argv, env)
+        self._program = Program.start(self._path, self._wish.argv, env)
+
+    def _hello(self) -> str:
+        return "recording; Ctrl-C ends it"
+
+    def _has_ended(self) -> bool:
+        return self._program is not None and self._program.poll() is not None
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopped = True
@@ -135,7 +158,7 @@ class Recording:
         wish = self._wish
         deadline = None if wish.duration_s is None else time.monotonic() + wish.duration_s
         while not self._stopped:
-            ended = self._program is not None and self._program.poll() is not None
+            ended = self._has_ended()
             if not self._take(stream, 0 if ended else _TURN_S):
                 break
             self._look_around()
@@ -183,13 +206,19 @@ class Recording:
         return True
 
     def _look_around(self) -> None:
-        if self._program is not None and self._wish.providers:
-            for sentence in self._program.new_unreachable():
-                self._line.clear()
-                warn(sentence)
-                self._writer.add_note(sentence)
+        for sentence in self._look_for_unreachable():
+            self._writer.add_note(sentence)
         if self._line.is_due:
             self._line.show(self._status())
+
+    def _look_for_unreachable(self) -> list[str]:
+        """Say whom no provider can reach; return what was said."""
+        found = self._program.new_unreachable() if self._program is not None and self._wish.providers else []
+        for sentence in found:
+            self._line.clear()
+            warn(sentence)
+        self._notes += found
+        return found
 
     def _status(self) -> str:
         totals = self._writer.totals

@@ -1,14 +1,16 @@
 """`userevents report`: what a trace holds, as a table, lines like trace-cmd's, JSON, or a summary."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
 if TYPE_CHECKING:
-    from ..formats import Record, Trace
-    from ..formats.summary import Pattern, Summary, Top
+    from ..formats import Trace
+    from ..formats.choice import Choice, Pattern
+    from ..formats.summary import Summary, Top
 
 _LINES_AT_ONCE = 256
 _TOP_LIMIT = 10
@@ -50,7 +52,7 @@ def report(
     """
     from ..errors import Malformed
     from ..formats import open_trace
-    from ..formats.summary import Pattern
+    from ..formats.choice import Pattern
 
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
@@ -75,16 +77,16 @@ def _unreadable(text: str) -> NoReturn:
 
 
 def _show(trace: "Trace", wish: Wish) -> None:
-    from ..formats.summary import chosen
+    from ..formats.choice import Choice
 
     top = _top(trace, wish)
     _tell_losses(trace, wish)
     told = _tell_notes(trace, 0)
-    records = chosen(trace.records(), wish.patterns, wish.pids)
+    choice = Choice(wish.patterns, wish.pids)
     if wish.summary or top:
-        _show_digest(trace, wish, records, top)
+        _show_digest(trace, wish, choice, top)
     else:
-        _show_records(records, wish)
+        _show_records(trace, wish, choice)
     sys.stdout.flush()
     _tell_notes(trace, told)
 
@@ -130,47 +132,48 @@ def _tell_notes(trace: "Trace", told: int) -> int:
     return len(trace.notes)
 
 
-def _show_records(records: "Iterable[Record]", wish: Wish) -> None:
+def _show_records(trace: "Trace", wish: Wish, choice: "Choice") -> None:
     from ..formats import text
 
-    makers: dict[str, Callable[[Record], str]] = {
-        "table": text.table_line,
-        "text": text.text_line,
-        "json": text.json_line,
-    }
-    make = makers[wish.form]
-    lines = [text.TABLE_HEAD] if wish.form == "table" else []
-    for number, record in enumerate(records, 1):
-        lines.append(make(record))
-        if len(lines) >= _LINES_AT_ONCE:
-            sys.stdout.write("\n".join(lines) + "\n")
-            lines.clear()
-        if number == wish.limit:
-            break
-    if lines:
-        sys.stdout.write("\n".join(lines) + "\n")
+    if wish.form == "table":
+        sys.stdout.write(text.TABLE_HEAD + "\n")
+    left = wish.limit
+    for lines in _lines(trace, wish.form, choice):
+        shown = lines if left is None else lines[:left]
+        if shown:
+            sys.stdout.write("\n".join(shown) + "\n")
+        if left is not None:
+            left -= len(shown)
+            if not left:
+                break
 
 
-def _show_digest(trace: "Trace", wish: Wish, records: "Iterable[Record]", top: "Top | None") -> None:
-    """Read all records once, for the summary and the highest ones together, and show them."""
-    from ..formats.summary import Summary, process_names
+def _lines(trace: "Trace", form: str, choice: "Choice") -> "Iterable[list[str]]":
+    """Return the lines of all records, many at once."""
+    from ..formats import text
+
+    if form != "json":
+        return trace.lines(text.TEXT if form == "text" else text.TABLE, choice)
+    lines = map(text.json_line, trace.records(choice))
+    return iter(lambda: list(islice(lines, _LINES_AT_ONCE)), [])
+
+
+def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None") -> None:
+    """Show the summary, and the highest records."""
     from .tables import show_ledger, show_summary, show_top
 
-    summary = Summary()
-    names = process_names(trace.processes)
-    for record in records:
-        if wish.summary:
-            summary.add(record, names)
-        if top:
-            top.add(record)
+    summary = trace.summary(choice) if wish.summary else None
+    if top:
+        for row in trace.rows(choice.only(top.pattern)):
+            top.add(row)
     if wish.form == "json":
-        _write_json(trace, summary if wish.summary else None, top)
+        _write_json(trace, summary, top)
         return
-    if wish.summary:
+    if summary:
         show_summary(trace, summary)
     if top:
         show_top(top)
-    if wish.summary:
+    if summary:
         show_ledger(trace.ledger)
 
 

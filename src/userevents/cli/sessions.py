@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..errors import Malformed, Unusable
+from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT
+from ..errors import Malformed, Refused, Unusable
+from ..fields import clash, parse_fields
 from ..fields.escape import printable
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
@@ -25,6 +27,9 @@ class Declared(NamedTuple):
     fields: str
     attempts: int
     dropped: int
+    multi_format: bool
+    reason: str = ""
+    """Why it was refused, where another live program's declaration shows it."""
 
 
 def live_sessions() -> Iterator[SessionFile | str]:
@@ -64,12 +69,36 @@ def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Decl
             except (Malformed, OSError) as error:
                 problems.append(str(error))
     wanted = _glob(pattern)
-    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted)), problems
+    return sorted(item for item in _with_reasons(found) if fnmatch.fnmatchcase(item.event, wanted)), problems
 
 
 def declared_names() -> list[str]:
     """Return the names of all events that live programs declare: for shell completion."""
     return sorted({item.event for item in declared_events(None, ())[0]})
+
+
+def split_declaration(text: bytes) -> tuple[str, str]:
+    """An event's name and its fields as people read them."""
+    name, _, fields = text.decode("utf-8", "backslashreplace").partition(" ")
+    return printable(name), printable(fields.strip())
+
+
+def _with_reasons(found: Sequence[Declared]) -> Iterator[Declared]:
+    """Say where a declaration that was refused with EADDRINUSE differs from the one that was first."""
+    accepted = {item.event: item for item in found if item.state != "refused" and not item.multi_format}
+    for item in found:
+        first = accepted.get(item.event)
+        if item.error == "EADDRINUSE" and first is not None:
+            yield item._replace(reason=f"{_clash(first, item)}; pid {first.pid} registered it")
+        else:
+            yield item
+
+
+def _clash(first: Declared, refused: Declared) -> str:
+    try:
+        return clash(first.event, parse_fields(first.fields), refused.fields)
+    except Refused:
+        return f"event '{first.event}' is already registered as '{first.fields}'"
 
 
 def _glob(pattern: str | None) -> str:
@@ -82,14 +111,15 @@ def _events(session: SessionFile) -> Iterator[Declared]:
     columns = zip(declared, session.words(count), session.answers(count), session.counters(count), strict=True)
     program = " ".join(session.cmdline) or session.comm
     for item, word, (_, refused), counters in columns:
-        name, _, fields = item.text.decode("utf-8", "backslashreplace").partition(" ")
+        name, fields = split_declaration(item.text)
         yield Declared(
             event=name,
             state="refused" if refused else "on" if word & layout.WORD_ENABLED else "off",
             error=errno.errorcode.get(refused, str(refused)) if refused else "",
             pid=session.header.pid,
             program=printable(program),
-            fields=printable(fields.strip()),
+            fields=fields,
             attempts=counters[layout.ATTEMPTS],
             dropped=sum(counters[layout.RING_FULL : layout.TRACER_GONE + 1]),
+            multi_format=bool(item.flags & USER_EVENT_REG_MULTI_FORMAT),
         )

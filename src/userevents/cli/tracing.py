@@ -1,15 +1,14 @@
 """Reaching a tracer: the one that runs already, through its socket, or one in this process."""
 
-import os
 import time
 from collections.abc import Callable
 
-from ..control import Access, SocketAccess
+from ..control import Access
 from ..doors.socket import SocketDoor
 from ..errors import NoTracer
 from ..host import LocalAccess, Tracer
-from ..session import directory, layout
 from ..tracefs import Tree
+from .reach import join
 
 _START_S = 3.0
 _TURN_S = 0.05
@@ -72,18 +71,3 @@ class Tracing:
     def _close_doors(self) -> None:
         for door in self._doors:
             door.close()
-
-
-def join(reason: Exception | None = None) -> SocketAccess:
-    """Connect to the tracer that runs for this user.
-
-    Raises `NoTracer` when none answers.
-    """
-    tried = []
-    for place in directory.tracer_candidates():
-        path = os.path.join(place, layout.SOCKET_NAME)
-        try:
-            return SocketAccess(path)
-        except NoTracer as error:
-            tried.append(str(error))
-    raise NoTracer(f"{reason}, but it does not answer: {'; '.join(tried)}" if reason else "; ".join(tried))

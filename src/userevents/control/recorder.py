@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..buffer import stream
 from ..errors import Unusable
@@ -101,13 +101,30 @@ class RawFile:
             pass
 
 
+class Note(Protocol):
+    """Who is told what a file is about to take in (session/recorder_note.py)."""
+
+    def before_write(self, size: int) -> None:
+        """All of the file's first `size` bytes was given back; now more is written."""
+
+    def add_stream(self, number: int, nonce: str) -> None:
+        """A stream of the file is this session's."""
+
+
 class StreamWriter:
     """Writes a stream to raw files, one file from each HEADER to its END, watching the numbers go by.
 
     `next_file` is asked for a file whenever a recording begins; `on_end` is told each file that is complete.
     """
 
-    def __init__(self, first: RawFile, next_file: Callable[[], RawFile], on_end: Callable[[RawFile], None]) -> None:
+    def __init__(
+        self,
+        first: RawFile,
+        next_file: Callable[[], RawFile],
+        on_end: Callable[[RawFile], None],
+        note: Note | None = None,
+    ) -> None:
+        self.note = note
         self.file: RawFile | None = first
         self.notes: list[str] = []
         """Warnings that passed by, each once."""
@@ -138,6 +155,8 @@ class StreamWriter:
 
     def write(self, data: bytes) -> None:
         """Take in whole frames as the tracer handed them out."""
+        if self.note is not None and self.file is not None:
+            self.note.before_write(self.file.size)
         start = offset = 0
         if data[:8] == stream.MAGIC and self.file is not None and self.file.size == 0:
             offset = stream.START.size
@@ -148,7 +167,7 @@ class StreamWriter:
                 offset += stream.START.size
                 continue
             size, kind, _, number, used = stream.FRAME.unpack_from(data, offset)
-            if kind != stream.PAGE_PART:
+            if kind not in (stream.PAGE_PART, stream.PAGE_RUN):
                 self._look(kind, number, data[offset + stream.FRAME.size : offset + stream.FRAME.size + used])
             offset += size
             if kind == stream.END:
@@ -164,6 +183,8 @@ class StreamWriter:
     def _begin(self) -> None:
         if self.file is None:
             self.file = self._next_file()
+            if self.note is not None:
+                self.note.before_write(0)
 
     def _end(self) -> None:
         file = self.file
@@ -180,6 +201,8 @@ class StreamWriter:
         content = json.loads(payload)
         if kind == stream.STREAM:
             self._programs.add(content["pid"])
+            if self.note is not None:
+                self.note.add_stream(number, content["nonce"])
         elif kind == stream.LEDGER:
             self._ledgers[number] = content
         elif kind == stream.NOTE and content["text"] not in self.notes:

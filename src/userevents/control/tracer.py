@@ -161,6 +161,18 @@ class InstanceControl:
         """End the recording in the stream and begin the next one, with nothing lost or doubled between them."""
         self._write_own(abi.OWN_CONTROL, ["rotate"])
 
+    def set_buffer(self, size: int) -> None:
+        """Have every program that is recorded keep at least `size` bytes."""
+        self._write_own(abi.OWN_CONTROL, [f"buffer {size}"])
+
+    def fly(self) -> None:
+        """Be a flight recording: the stream gives nothing, the programs keep the newest, `dump` hands it out."""
+        self._write_own(abi.OWN_CONTROL, ["flight"])
+
+    def dump(self, name: str, since_ns: int = 0) -> None:
+        """Put what the flight recording `name` holds into this stream, from a monotonic time on, and end it."""
+        self._write_own(abi.OWN_CONTROL, [f"dump {name} {since_ns}"])
+
     def info(self) -> dict[str, object]:
         """What the tracer says of this instance; empty for a kernel."""
         return _json(self._access, f"{self._prefix}{abi.OWN}/{abi.OWN_INFO}")

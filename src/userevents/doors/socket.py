@@ -63,6 +63,8 @@ class SocketDoor:
         self._uid = os.geteuid() if uid is None else uid
         self._connections: dict[Connection, None] = {}
         self._owned: list[_Owned] = []
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        """A descriptor to give up for a client whom there is no other for."""
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept, None)
 
@@ -84,6 +86,7 @@ class SocketDoor:
             return
         self.loop.unwatch(self._listener.fileno())
         self._listener.close()
+        os.close(self._spare)
         for connection in tuple(self._connections):
             connection.die()
 
@@ -99,7 +102,10 @@ class SocketDoor:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._turn_away_next(error)
             return
         sock.setblocking(False)
         _, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
@@ -109,6 +115,20 @@ class SocketDoor:
             self._turn_away(sock, errno.EMFILE)
         else:
             self._connections[Connection(self, sock, Caller(uid, gid, perfmon=uid == 0))] = None
+
+    def _turn_away_next(self, error: OSError) -> None:
+        """Accept a client in place of the spare descriptor, for there is no other, and hang up.
+
+        One that is left waiting would be readable for ever, and the loop would never sleep again.
+        """
+        self.log("warning", f"a client cannot be served: {error.strerror}")
+        os.close(self._spare)
+        try:
+            sock, _ = self._listener.accept()
+            self._turn_away(sock, error.errno or errno.EMFILE)
+        except OSError:
+            pass
+        self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def _turn_away(self, sock: socket.socket, code: int) -> None:
         """Say why not, as far as the client listens, and hang up."""

@@ -1,6 +1,7 @@
-"""The tracer's one thread: descriptors, timers and calls handed over from other threads.
+"""The tracer's thread: descriptors, timers and calls handed over from other threads.
 
-Everything that the tracer knows is touched by this thread alone, so nothing in the house below needs a lock.
+Everything that the tracer knows is touched by whoever holds `Loop.lock`: this thread while it is awake, and a
+door's own thread while it serves a request. So nothing in the house below needs a lock.
 """
 
 import os
@@ -16,6 +17,8 @@ class Loop:
     """A selector loop. `watch` and `unwatch` belong to its thread; `call` and `stop` to any."""
 
     def __init__(self, on_error: Callable[[Exception], None] | None = None) -> None:
+        self.lock = threading.RLock()
+        """Held by the loop but while it sleeps."""
         self._on_error = on_error
         self._selector = selectors.DefaultSelector()
         self._calls: list[Callable[[], None]] = []
@@ -45,18 +48,25 @@ class Loop:
         self._thread = threading.current_thread()
         try:
             while not self._stopped:
-                for key, ready in self._selector.select(turn()):
-                    on_readable, on_writable = key.data
-                    if ready & selectors.EVENT_READ:
-                        self._guarded(on_readable)
-                    if ready & selectors.EVENT_WRITE and on_writable is not None and key.fd in self._selector.get_map():
-                        self._guarded(on_writable)
+                with self.lock:
+                    longest = turn()
+                ready = self._selector.select(longest)
+                with self.lock:
+                    for key, events in ready:
+                        self._dispatch(key, events)
         finally:
             self._run_calls()
             self._selector.close()
             with self._guard:
                 os.close(self._wake)
                 self._wake = -1
+
+    def _dispatch(self, key: selectors.SelectorKey, events: int) -> None:
+        on_readable, on_writable = key.data
+        if events & selectors.EVENT_READ:
+            self._guarded(on_readable)
+        if events & selectors.EVENT_WRITE and on_writable is not None and key.fd in self._selector.get_map():
+            self._guarded(on_writable)
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         """One descriptor's trouble must not end the service of all the others."""
@@ -70,7 +80,7 @@ class Loop:
     def stop(self) -> None:
         """Make `run` return after the current turn."""
         self._stopped = True
-        self._poke()
+        self.wake()
 
     def call(self, function: Callable[[], T]) -> T:
         """Run `function` in the loop's thread and return its result, or raise what it raised."""
@@ -90,7 +100,7 @@ class Loop:
 
         with self._guard:
             self._calls.append(run)
-        self._poke()
+        self.wake()
         while not done.wait(1.0):
             if self._thread is not None and not self._thread.is_alive() and not done.is_set():
                 raise RuntimeError("the tracer's thread has ended")
@@ -98,7 +108,8 @@ class Loop:
             raise failure[0]
         return result[0]
 
-    def _poke(self) -> None:
+    def wake(self) -> None:
+        """Make the loop take its next turn now; any thread may call it."""
         with self._guard:
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)

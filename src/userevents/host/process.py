@@ -1,7 +1,10 @@
 """What /proc tells about a process: its name, ancestors, threads and privilege. Nothing here raises."""
 
 import os
+from struct import Struct
 
+_AUXV = Struct("@NN")
+_AT_RANDOM = 25
 CAP_SYS_ADMIN = 21
 CAP_PERFMON = 38
 
@@ -44,6 +47,68 @@ def threads(pid: int) -> dict[int, str]:
         return {}
     names = {tid: _read(f"/proc/{pid}/task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace") for tid in ids[:4096]}
     return {tid: name for tid, name in names.items() if name}
+
+
+def thread_ids(pid: int) -> list[int]:
+    """Return the thread ids of a process, none if it is gone."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except (OSError, ValueError):
+        return []
+
+
+def leader(tid: int) -> int:
+    """Return the process that a thread belongs to, 0 if it is gone."""
+    for line in _read(f"/proc/{tid}/status").splitlines():
+        if line.startswith(b"Tgid:"):
+            return int(line.split()[1])
+    return 0
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of all threads of a process."""
+    found: list[int] = []
+    for tid in thread_ids(pid):
+        found += [int(word) for word in _read(f"/proc/{pid}/task/{tid}/children", 1 << 20).split()]
+    return found
+
+
+def is_same_program(one: int, other: int) -> bool:
+    """Whether two processes run the same exec: a fork has the random bytes of its parent at the same address."""
+    auxv = _read(f"/proc/{one}/auxv")
+    return bool(auxv) and auxv == _read(f"/proc/{other}/auxv") and _random_bytes(one) == _random_bytes(other) != b""
+
+
+def _random_bytes(pid: int) -> bytes:
+    """Return the 16 random bytes that the kernel gave the program at its start (AT_RANDOM)."""
+    words = _AUXV.iter_unpack(_whole(_read(f"/proc/{pid}/auxv"), _AUXV.size))
+    address = next((value for kind, value in words if kind == _AT_RANDOM), 0)
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            return os.pread(memory.fileno(), 16, address) if address else b""
+    except OSError:
+        return b""
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    return data[: len(data) // size * size]
+
+
+def is_privileged(tid: int) -> bool:
+    """Whether a thread has CAP_PERFMON or CAP_SYS_ADMIN in our own user namespace."""
+    return is_perfmon(tid) and _user_namespace(tid) == _user_namespace("self") != 0
+
+
+def _user_namespace(tid: int | str) -> int:
+    try:
+        return os.stat(f"/proc/{tid}/ns/user").st_ino
+    except OSError:
+        return 0
+
+
+def thread_name(pid: int, tid: int) -> str:
+    """Return the name of a thread of a process as the kernel keeps it, "" if it is gone."""
+    return _read(f"/proc/{pid}/task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace")
 
 
 def is_perfmon(pid: int) -> bool:

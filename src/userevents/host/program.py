@@ -8,18 +8,37 @@ import errno
 import os
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from ..abi.user_events import PAGE_SIZE
+from ..abi.ring_buffer import PAGE_DATA_SIZE
 from ..engine import Caller, Group, UserEvent
 from ..errors import Malformed, Refused
 from ..instance import ProcessFacts
 from ..session import layout, locks, producer, ring
-from ..session.consumer import RingFile, SessionFile
+from ..session.consumer import SessionFile
+from ..session.recorder_note import Kept
+from ..session.ring_file import Position, RingFile
+from ..session.ring_search import skip
 from . import process
+from .memory import give_back, give_back_unused, has_memory
 
 _GROW_ABOVE = 0.5
 _GROWTH = 4
 _NEW_S = 1.0
+
+
+class RingWish(NamedTuple):
+    """What ring a program should have: at least so many pages, and what it does when they are full.
+
+    `may_grow`: a larger one takes its place when it fills up.
+    """
+
+    pages: int
+    mode: int = layout.MODE_DISCARD
+    may_grow: bool = True
+
+
+NO_RING = RingWish(0)
 
 
 class DeclaredEvent:
@@ -74,6 +93,8 @@ class TracedProgram:
         self.rings: dict[int, RingFile] = {}
         self.retired_records = 0
         """Records committed in rings that are read to their end and gone."""
+        self.retired_overwritten = 0
+        """Of those, the records that were never read."""
         self.unknown_past: int | None = None
         """Records that the program committed before this tracer's time and that are in its rings no more."""
         self.problem: str | None = None
@@ -85,6 +106,7 @@ class TracedProgram:
         self.adopted_s = time.monotonic()
         self.mourned = False
         """Dead, drained, and its last ledger told."""
+        self._wish: RingWish | None = None
         self._group = group
         label = f"pid {self.pid} ({self.comm})"
         self._file = group.open_file(label)
@@ -129,6 +151,14 @@ class TracedProgram:
             self.rings[generation] = found
         return self.rings[generation]
 
+    def go_on_behind(self, kept: Kept) -> None:
+        """Leave out of the rings what an earlier tracer's recorder has in its file already."""
+        for generation, found in self.rings.items():
+            position = kept.get((self.session.header.nonce.hex(), generation))
+            if position is not None and found.position < position <= Position(found.head(), PAGE_DATA_SIZE):
+                found.move_to(position, found.records_before(position) if found.overwrites else 0)
+                found.acknowledge(position, found.passed)
+
     def new_declarations(self) -> list[DeclaredEvent]:
         """Take in what the program has declared since the last call, each one registered with the engine."""
         known = len(self.events)
@@ -172,7 +202,7 @@ class TracedProgram:
                 again = True
         return again
 
-    def set_words(self, wanted: Iterable[UserEvent], ring_pages: int) -> list[DeclaredEvent]:
+    def set_words(self, wanted: Iterable[UserEvent], wish: RingWish) -> list[DeclaredEvent]:
         """Make the words say who listens, given the events wanted of this program; return those that changed.
 
         Gives the program a ring before the first word is set, also one that a forked child would make itself.
@@ -191,7 +221,7 @@ class TracedProgram:
             if word != item.word:
                 changed.append((item, word))
         if listened:
-            self._ensure_ring(ring_pages)
+            self._ensure_ring(wish)
         for item, word in changed:
             number = 0 if item.refusal is None else item.refusal.errno or errno.EIO
             self.session.write_answer(item.index, item.event.id if item.event else 0, number)
@@ -209,21 +239,24 @@ class TracedProgram:
         """Whether any of the program's events is enabled."""
         return any(item.word & layout.WORD_ENABLED for item in self.events)
 
-    def _ensure_ring(self, pages: int) -> None:
-        generation, current = self.session.ring_wanted()
-        if current and generation and (self._open_ring(generation) or not self.alive):
+    def _ensure_ring(self, wish: RingWish) -> None:
+        """Give the program a ring as wished for, once for each wish: where memory was short it has a smaller one."""
+        generation, pages = self.session.ring_wanted()
+        current = self._open_ring(generation) if generation and pages else None
+        is_due = self._wish != wish and (current is None or not _serves(current, wish))
+        self._wish = wish
+        if not self.alive:
             return
-        if not current:
-            generation += 1
-        self._make_ring(generation, current or pages)
+        if current is None or is_due:
+            self._make_ring(generation if pages and current is None else generation + 1, wish.pages, wish.mode)
 
-    def _make_ring(self, generation: int, pages: int) -> None:
+    def _make_ring(self, generation: int, pages: int, mode: int = layout.MODE_DISCARD) -> None:
         """Make and announce a ring, smaller ones where memory is short. Raises OSError if even those do not fit."""
         session = self.session
         path = f"{session.directory}/{layout.ring_name(session.name, generation)}"
         while True:
             try:
-                ring.make(path, pages=pages, generation=generation, nonce=session.header.nonce)
+                ring.make(path, pages=pages, generation=generation, nonce=session.header.nonce, mode=mode)
                 break
             except OSError:
                 if pages <= layout.MIN_RING_PAGES:
@@ -238,7 +271,9 @@ class TracedProgram:
         current = self.rings.get(generation)
         if current is None or pages >= max_pages or self.session.generation_in_use() != generation:
             return False
-        if current.fill() < _GROW_ABOVE or not _has_memory(self.session.directory, pages * _GROWTH):
+        if self._wish is None or not self._wish.may_grow or current.overwrites:
+            return False
+        if current.fill() < _GROW_ABOVE or not has_memory(self.session.directory, pages * _GROWTH):
             return False
         try:
             self._make_ring(generation + 1, min(pages * _GROWTH, max_pages))
@@ -252,39 +287,64 @@ class TracedProgram:
         for generation in sorted(self.rings):
             old = self.rings[generation]
             if generation < in_use and old.acknowledged == old.position and old.position.seq == old.head():
-                self.retired_records += old.records_before(old.position)
-                del self.rings[generation]
+                self._retire(old)
                 _remove(old)
+
+    def _retire(self, old: RingFile) -> None:
+        """Take a ring's records into account that will not be asked for any more."""
+        self.retired_records += old.count
+        self.retired_overwritten += old.overwritten
+        del self.rings[old.generation]
 
     @property
     def is_unread(self) -> bool:
         """Whether all that the program ever committed still lies in its rings."""
         return 1 in self.rings and all(found.position == (0, 0) for found in self.rings.values())
 
+    def skip_unread(self) -> None:
+        """Go on behind all that lies unread in the rings: it is nobody's."""
+        for found in self.rings.values():
+            skip(found)
+
     def has_unread(self) -> bool:
         """Whether records lie in the rings that were not read."""
-        for found in self.rings.values():
-            position = found.position
-            if found.read(1):
-                found.position = position
-                return True
-        return False
+        return any(found.cursor(found.position, found.count).take(1) for found in self.rings.values())
 
     def committed(self) -> int:
         """Return how many records the program has committed up to the positions read."""
-        return self.retired_records + sum(found.records_before(found.position) for found in self.rings.values())
+        return self.retired_records + sum(found.count for found in self.rings.values())
+
+    def overwritten(self) -> int:
+        """Return how many of the committed records were gone before they could be read."""
+        return self.retired_overwritten + sum(found.overwritten for found in self.rings.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has rings that nobody needs any more."""
+        needed = self.wants_ring() or self.outstanding or self.problem is not None
+        return self.alive and self.had_view and self._wish is not None and not needed
 
     def stop(self) -> None:
-        """Ask the program for nothing more: all words out, no ring wanted."""
-        self.set_words((), 0)
+        """Ask the program for nothing more: all words out, no ring wanted; and give the rings' memory back.
+
+        The files stay, with the few pages that are left of them: until the program opens another page it writes to
+        the one it has, also if it is asked for records again.
+        """
+        self.set_words((), NO_RING)
         generation, pages = self.session.ring_wanted()
         if pages:
             self.session.set_ring(generation, 0)
+        self._wish = None
+        for found in list(self.rings.values()):
+            skip(found)
+            found.acknowledge(found.position, found.passed)
+            give_back(found)
 
-    def remove_rings(self) -> None:
-        """Take the rings' files away: the memory goes once the program lets go of its mapping."""
-        while self.rings:
-            _remove(self.rings.popitem()[1])
+    def rest(self) -> int:
+        """Give back what a dead program's rings never used; return how many bytes still hold records."""
+        for found in self.rings.values():
+            give_back_unused(found)
+        return sum(found.held_size for found in self.rings.values())
 
     def look(self) -> None:
         """Find out whether the program still lives."""
@@ -313,6 +373,12 @@ class TracedProgram:
             producer.remove(self.session.directory, self.session.name)
 
 
+def _serves(ring_file: RingFile, wish: RingWish) -> bool:
+    return ring_file.mode == wish.mode and (
+        ring_file.pages == wish.pages or (wish.may_grow and ring_file.pages > wish.pages)
+    )
+
+
 def _remove(ring_file: RingFile) -> None:
     """Close a ring and take its file away, unless its program was quicker."""
     ring_file.close()
@@ -324,12 +390,3 @@ def _remove(ring_file: RingFile) -> None:
 
 def _enabled(event: UserEvent) -> int:
     return layout.WORD_ENABLED | event.id << layout.WORD_ID_SHIFT
-
-
-def _has_memory(directory: str, pages: int) -> bool:
-    """Whether the file system has four times this many pages free."""
-    try:
-        room = os.statvfs(directory)
-    except OSError:
-        return False
-    return room.f_bavail * room.f_frsize > 4 * pages * PAGE_SIZE

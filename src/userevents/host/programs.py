@@ -8,14 +8,23 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from ..abi.ring_buffer import PAGE_SIZE
 from ..buffer import stream
 from ..engine import Group
 from ..errors import Malformed
-from ..instance import Instance
+from ..instance import Instance, parse_request
 from ..session import layout, producer
+from ..session.recorder_note import Kept, kept_by_the_dead
+from .clocks import TraceClocks
+from .counts import Snapshot
+from .feed import Feed
+from .flight import FlightView
+from .flights import Flights
+from .frames import program_facts, start_frames
 from .loop import Loop
-from .program import DeclaredEvent, TracedProgram
-from .view import Mark, Snapshot, View
+from .program import TracedProgram
+from .view import Mark, View
+from .views import AnyView, Views
 
 _BUDGET = 4 << 20
 _BACKLOG = 16 << 20
@@ -37,6 +46,7 @@ class Programs:
         *,
         ring_pages: int,
         max_ring_pages: int,
+        clocks: TraceClocks,
         log: Callable[[str, str], None],
     ) -> None:
         self.refused: dict[Key, str] = {}
@@ -44,19 +54,23 @@ class Programs:
         self._loop = loop
         self._group = group
         self._instances = instances
-        self._ring_pages = ring_pages
         self._max_ring_pages = max_ring_pages
         self._log = log
         self._directories: list[str] = []
+        self._kept: Kept = {}
         self._programs: dict[Key, TracedProgram] = {}
-        self._views: dict[TracedProgram, dict[Instance, View]] = {}
+        self.views = Views(ring_pages)
+        self._flights = Flights(log)
+        self.feed = Feed(instances, clocks, self._at_its_own_risk)
         self._touched: set[Key] = set()
         self._numbers = 0
+        self.drained_size = 0
         self._changes = -1
 
     def serve(self, directories: Iterable[str]) -> None:
-        """Look for sessions in these directories."""
+        """Look for sessions in these directories, in which killed recorders may have left word of what they have."""
         self._directories = list(directories)
+        self._kept = {key: end for place in self._directories for key, end in kept_by_the_dead(place).items()}
 
     def touch(self, directory: str, name: str) -> None:
         """Something happened to a session: look at it in the next turn."""
@@ -65,24 +79,12 @@ class Programs:
     def instances_changed(self) -> None:
         """An instance was made or removed."""
         self._changes = -1
-        for views in self._views.values():
-            for gone in [instance for instance in views if instance.name not in self._instances]:
-                del views[gone]
+        for gone in self.views.forget_gone(self._instances.values()):
+            self._flights.forget_instance(gone)
 
     def facts(self) -> list[dict[str, object]]:
         """Return what there is to tell of each program, for JSON."""
-        return [
-            {
-                "pid": program.pid,
-                "comm": program.comm,
-                "cmdline": program.session.cmdline,
-                "alive": program.alive,
-                "run": program.facts.run,
-                "problem": program.problem,
-                "events": [_event_facts(item) for item in program.events],
-            }
-            for program in self._programs.values()
-        ]
+        return [program_facts(program) for program in self._programs.values()]
 
     def scan(self, *, everything: bool = False) -> None:
         """Look through the directories for sessions unheard of, or at everything there."""
@@ -120,9 +122,10 @@ class Programs:
             return
         self._numbers += 1
         self._programs[key] = program
-        self._views[program] = {}
+        self.views.add(program)
         if program.pidfd >= 0:
             self._loop.watch(program.pidfd, lambda: self._ended(program), None)
+        program.go_on_behind(self._kept)
         fresh = program.new_declarations()
         self._update_views(program)
         if fresh:
@@ -131,20 +134,21 @@ class Programs:
     def _look(self, program: TracedProgram) -> None:
         fresh = program.new_declarations()
         for item in fresh:
-            for view in self._views[program].values():
+            for view in self.views[program].values():
                 view.tell_event(item, always=True)
         if program.reopened() or fresh:
             self._answer(program)
 
     def _answer(self, program: TracedProgram) -> None:
         """Give every declared event its word, ring first, telling the views before any record can follow."""
-        views = self._views[program]
+        views = self.views[program]
         for view in views.values():
             for item in program.events:
                 view.tell_event(item)
-        wanted = {event for instance in views for event in instance.enabled}
+        wanted = {event for instance in views for event in instance.enabled if instance.streams(event)}
+        wanted |= self.feed.wanted(program)
         with self._at_its_own_risk(program):
-            program.set_words(wanted, self._ring_pages)
+            program.set_words(wanted, self.views.ring_wish(program))
 
     def _refuse(self, key: tuple[str, str], error: Exception) -> None:
         """A file that cannot be adopted is left alone, and that is said once; one that is nobody's is removed."""
@@ -166,7 +170,7 @@ class Programs:
         """A program whose files break the rules is left alone, and that is said in every recording of it."""
         self._log("warning", str(error))
         program.problem = str(error)
-        for view in self._views[program].values():
+        for view in self.views[program].values():
             view.tell_note(f"pid {program.pid} ({program.comm}): {error}")
 
     def _ended(self, program: TracedProgram) -> None:
@@ -174,16 +178,18 @@ class Programs:
         program.look()
 
     def follow_instances(self) -> None:
+        """Do what was asked of recordings, and make everything follow what the instances want."""
+        for instance in self._instances.values():
+            text, instance.request = instance.request, ""
+            if text:
+                self._serve(instance, text)
+        self.settle()
+
+    def settle(self) -> None:
         """Make views and enable words follow what the instances want."""
         changes = sum(instance.changes for instance in self._instances.values())
         changed = changes != self._changes
         self._changes = changes
-        for instance in self._instances.values():
-            request, instance.request = instance.request, ""
-            if request == "finish":
-                self.finish(instance)
-            elif request == "rotate":
-                self._rotate(instance)
         for program in list(self._programs.values()):
             if changed:
                 with self._at_its_own_risk(program):
@@ -191,23 +197,41 @@ class Programs:
             if (changed or program.stale) and program.problem is None:
                 self._answer(program)
 
+    def _serve(self, instance: Instance, text: str) -> None:
+        request = parse_request(text)
+        if request.verb == "finish":
+            self.finish(instance)
+        elif request.verb == "rotate":
+            self._rotate(instance)
+        elif request.verb == "dump":
+            self.scan(everything=True)
+            self.look_at_touched()
+            source = self._instances.get(request.name)
+            self._flights.start_dump(instance, source, request.number, self.views.flying(source) if source else [])
+
     def _update_views(self, program: TracedProgram) -> None:
-        views = self._views[program]
+        views = self.views[program]
         for instance in self._instances.values():
-            asks = instance.name != "" and bool(instance.patterns or instance.enabled)
+            asks = instance.name != "" and bool(instance.patterns)
             chosen = asks and not instance.stream.finished and instance.selection.selects(program.facts)
-            if chosen and instance not in views and program.problem is None:
-                if views:
-                    self._drain(program)
-                views[instance] = View(instance, program)
+            if chosen and instance not in views and program.problem is None and not program.mourned:
+                views[instance] = self._new_view(program, instance)
                 program.had_view = True
             elif not chosen and instance in views:
                 self._close_view(program, instance)
+        self.feed.follow(program)
+
+    def _new_view(self, program: TracedProgram, instance: Instance) -> AnyView:
+        if self.views.readers(program):
+            self._drain(program)
+        elif program.had_view:
+            program.skip_unread()
+        return FlightView(instance, program) if instance.is_flight else View(instance, program)
 
     def _close_view(self, program: TracedProgram, instance: Instance) -> None:
         """Hand out what is left and the last ledger of one program to one instance."""
         self._drain(program)
-        view = self._views[program].pop(instance)
+        view = self.views[program].pop(instance)
         self._tell_ledger(view, final=True)
 
     def finish(self, instance: Instance) -> None:
@@ -218,7 +242,7 @@ class Programs:
         self.look_at_touched()
         instance.set_patterns(())
         instance.disable_all()
-        mine = [program for program, views in self._views.items() if instance in views]
+        mine = [program for program, views in self.views if instance in views]
         for program in mine:
             program.look()
             if program.problem is None:
@@ -234,21 +258,26 @@ class Programs:
     def _rotate(self, instance: Instance) -> None:
         """End an instance's recording and begin the next one in the same instant: no event between, none in both."""
         bases: dict[View, Snapshot] = {}
-        for program, views in self._views.items():
-            if instance in views:
+        for program, views in self.views:
+            view = views.get(instance)
+            if isinstance(view, View):
                 self._drain(program, pressing=True)
                 with self._at_its_own_risk(program):
-                    bases[views[instance]] = views[instance].snapshot()
-                    views[instance].tell_ledger(bases[views[instance]])
+                    bases[view] = view.snapshot()
+                    view.tell_ledger(bases[view])
         instance.stream.push(stream.pack_end("rotated", time.monotonic_ns()), None, 0)
-        instance.stream.push(stream.pack_start() + stream.pack_header(recording_header()), None, 0)
+        instance.stream.push(start_frames(), None, 0)
         for view, base in bases.items():
             with self._at_its_own_risk(view.program):
                 view.begin(base)
 
     def drain_all(self) -> bool:
-        """Hand out what all programs have committed; False if there was nothing."""
-        moved = False
+        """Hand out what all programs have committed, and what was asked of flights; False if there was nothing.
+
+        `drained_size` tells then how many bytes of records there were.
+        """
+        self.drained_size = 0
+        moved = self._flights.feed() | self.feed.turn()
         for program in list(self._programs.values()):
             if program.rings and program.problem is None and self._drain(program):
                 moved = True
@@ -264,22 +293,25 @@ class Programs:
 
         Waits for readers that lag behind, unless it is `pressing`.
         """
-        views = list(self._views[program].values())
-        if not views and not program.had_view:
-            return False  # what an earlier tracer left in the rings is for the first instance that asks
+        views = self.views.readers(program)
+        if not self.views[program] and self.feed.takes(program):
+            return self.feed.give_back(program)
+        if not views and (self.views[program] or not program.had_view):
+            return False  # a flight recording asks later; what an earlier tracer left is for the first that asks
         if views and not pressing and all(view.instance.stream.size > _BACKLOG for view in views):
             return True  # nobody has room: what is not read stays in the ring, and the program counts what it drops
         moved = False
         with self._at_its_own_risk(program):
             for ring in sorted(program.rings.values(), key=lambda found: found.generation):
                 start = ring.position
-                parts = ring.read(_BUDGET)
-                if not parts:
+                pieces = ring.take(_BUDGET)
+                if not pieces:
                     continue
                 moved = True
-                mark = Mark(program, ring, ring.position, max(len(views), 1))
+                self.drained_size += PAGE_SIZE * (ring.position.seq - start.seq)
+                mark = Mark(program, ring, max(len(views), 1))
                 for view in views:
-                    view.push(ring, parts, start, mark)
+                    view.push(ring, pieces, start, mark)
                 if not views:
                     mark.kept()
             program.retire_rings()
@@ -288,22 +320,27 @@ class Programs:
     def _set_waiting(self) -> None:
         for program in self._programs.values():
             for ring in program.rings.values():
-                ring.set_waiting(program.wants_ring())
+                ring.set_waiting(program.wants_ring() and bool(self.views.readers(program) or self.feed.takes(program)))
 
     def tick(self) -> None:
         """Look after the living, and hand out the counts so far."""
-        for program, views in self._views.items():
+        self.feed.tick()
+        for program, views in self.views:
             program.look()
             program.stale = program.stale or not program.had_view
-            fresh = program.learn_threads() if views else {}
+            fresh = program.learn_threads() if views or self.feed.takes(program) else {}
             for view in views.values():
                 view.tell_threads(fresh)
                 if program.problem is None:
                     self._tell_ledger(view)
+            if not views and program.is_idle and not self.feed.takes(program):
+                with self._at_its_own_risk(program):
+                    program.stop()
 
-    def _tell_ledger(self, view: View, *, final: bool = False) -> None:
-        with self._at_its_own_risk(view.program):
-            view.tell_ledger(view.snapshot() if final else None)
+    def _tell_ledger(self, view: AnyView, *, final: bool = False) -> None:
+        if isinstance(view, View):
+            with self._at_its_own_risk(view.program):
+                view.tell_ledger(view.snapshot() if final else None)
 
     def bury(self) -> None:
         """Let go of programs that are dead and drained; their files go once every reader has kept the pages."""
@@ -313,10 +350,13 @@ class Programs:
             if not program.mourned:
                 program.mourned = True
                 self._look_once_more(program)
-                for view in self._views[program].values():
+                for view in self.views[program].values():
                     self._tell_ledger(view, final=True)
-                self._views[program].clear()
-            if program.outstanding == 0:
+                for reader in self.views.readers(program):
+                    del self.views[program][reader.instance]
+            if self.views.flying_over(program) and program.problem is None:
+                self._flights.keep(program, self.views)
+            elif program.outstanding == 0:
                 self._forget(key, program, remove=True)
 
     def _look_once_more(self, program: TracedProgram) -> None:
@@ -336,8 +376,10 @@ class Programs:
     def _forget(self, key: tuple[str, str], program: TracedProgram, *, remove: bool) -> None:
         if program.pidfd >= 0:
             self._loop.unwatch(program.pidfd)
+        self._flights.forget(program)
+        self.feed.forget(program)
         del self._programs[key]
-        del self._views[program]
+        self.views.forget(program)
         program.release(remove=remove)
 
     def leave(self) -> None:
@@ -345,38 +387,11 @@ class Programs:
         for key, program in list(self._programs.items()):
             with self._at_its_own_risk(program):
                 program.look()
-                if program.alive and program.problem is None:
+                if program.alive and program.problem is None and not self._may_be_asked_for(program):
                     program.stop()
-                    program.remove_rings()
             self._forget(key, program, remove=not program.alive and not self._may_be_asked_for(program))
 
 
 def is_session(name: str) -> bool:
     """Whether a file in a runtime directory is called like a session that is ready."""
     return name.endswith(layout.SESSION_SUFFIX) and not name.startswith(".")
-
-
-def recording_header() -> dict[str, object]:
-    """Return what a recording's header says of this machine and moment."""
-    system = os.uname()
-    before = time.monotonic_ns()
-    real = time.time_ns()
-    return {
-        "mono_ns": (before + time.monotonic_ns()) // 2,
-        "real_ns": real,
-        "host": system.nodename,
-        "release": system.release,
-        "machine": system.machine,
-        "cpus": os.cpu_count() or 1,
-        "tracer_pid": os.getpid(),
-    }
-
-
-def _event_facts(item: DeclaredEvent) -> dict[str, object]:
-    return {
-        "text": item.text,
-        "id": item.event.id if item.event else 0,
-        "enabled": bool(item.word & layout.WORD_ENABLED),
-        "error": item.refusal.name if item.refusal else None,
-        "reason": item.refusal.reason if item.refusal else None,
-    }

@@ -14,19 +14,25 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..buffer import stream
 from ..engine import Group
 from ..errors import NoTracer, Unusable
 from ..instance import Instance
 from ..session import directory as runtime_directory
 from ..session import layout, locks
-from .clocks import machine
+from .clocks import TraceClocks, machine
+from .frames import start_frames
 from .inotify import DirectoryWatch
 from .loop import Loop
-from .programs import Programs, is_session, recording_header
+from .memory import keep_heap
+from .programs import Programs, is_session
 
 TRACER_VERSION = 1
 _BUSY_S = 0.005
+_HURRY_S = 0.001
+_HURRY_SIZE = 128 << 10
+"""Bytes of records in one turn after which the next one comes sooner."""
+_FLOOD_SIZE = 2 << 20
+"""Bytes of records in one turn after which the next one comes at once."""
 _IDLE_S = 0.1
 _BLIND_S = 0.02
 _TICK_S = 0.5
@@ -47,8 +53,9 @@ class Tracer:
         log: Callable[[str, str], None] | None = None,
     ) -> None:
         self.loop = Loop(self._trouble)
-        self.group = Group(log=log)
-        self._machine = machine()
+        self.group = Group(log=log, clock=time.monotonic_ns)
+        clocks = TraceClocks()
+        self._machine = machine(clocks)
         self.instances: dict[str, Instance] = {"": Instance("", self.group, self._machine)}
         self.activity = threading.Event()
         self.pokes: list[Callable[[], None]] = []
@@ -60,6 +67,7 @@ class Tracer:
             self.instances,
             ring_pages=ring_pages,
             max_ring_pages=max_ring_pages,
+            clocks=clocks,
             log=self._log,
         )
         self._locks: list[int] = []
@@ -71,13 +79,13 @@ class Tracer:
     def start(self) -> None:
         """Take the locks and begin to trace, in a thread of its own."""
         self.directories = runtime_directory.tracer_directories()
-        self._programs.serve(self.directories)
         try:
             for place in self.directories:
                 self._locks.append(_take_lock(place))
         except NoTracer:
             self._release_locks()
             raise
+        self._programs.serve(self.directories)
         self._watch = DirectoryWatch()
         self._sees = [self._watch.add(place) for place in self.directories].count(False) == 0
         if self._watch.fd >= 0:
@@ -116,6 +124,7 @@ class Tracer:
             raise self._failure
 
     def _run(self) -> None:
+        keep_heap()
         try:
             self.loop.run(self._turn)
             for instance in list(self.instances.values()):
@@ -158,7 +167,7 @@ class Tracer:
         instance = Instance(name, self.group, self._machine)
         instance.stream.on_ack = _keep
         self.instances[name] = instance
-        instance.stream.push(stream.pack_start() + stream.pack_header(recording_header()), None, 0)
+        instance.stream.push(start_frames(), None, 0)
         self._programs.instances_changed()
         return instance
 
@@ -169,6 +178,21 @@ class Tracer:
         instance.stream.close()
         instance.release()
 
+    def catch_up(self, *, patiently: bool = False) -> None:
+        """Take in what programs have declared and written by now: somebody looks, or switches something."""
+        if self._thread is None:
+            return
+        self._seen()
+        self._programs.look_at_touched()
+        if patiently:
+            self._programs.feed.catch_up()
+        else:
+            self._programs.feed.turn()
+
+    def settle(self) -> None:
+        """Let the programs' enable words follow what somebody has switched, before it is told that it was done."""
+        self._programs.settle()
+
     def info(self) -> str:
         """Return what a client may ask first: who traces, where, and every program with its events, as JSON."""
         return json.dumps(
@@ -178,6 +202,8 @@ class Tracer:
                 "directories": self.directories,
                 "instances": [name for name in self.instances if name],
                 "programs": self._programs.facts(),
+                "flights": self._programs.views.flight_facts(self.instances.values()),
+                "feed": self._programs.feed.facts(),
                 "refused": list(self._programs.refused.values()),
             }
         )
@@ -201,12 +227,14 @@ class Tracer:
             except Exception as error:
                 self._trouble(error)
         self.activity.set()
+        if self._programs.drained_size >= _FLOOD_SIZE or self._programs.feed.is_behind:
+            return 0.0
         if moved:
-            return _BUSY_S
+            return _HURRY_S if self._programs.drained_size >= _HURRY_SIZE else _BUSY_S
         return _IDLE_S if self._sees else _BLIND_S
 
     def _seen(self) -> None:
-        for seen in self._watch.read():
+        for seen in self._watch.read() if self._watch.fd >= 0 else ():
             if not seen.name:
                 self._rescan = True
             elif is_session(seen.name):

@@ -1,0 +1,52 @@
+"""What the shell completes for words that are no options: names of events, files of the running tracer's tree."""
+
+import click
+
+from ..control import Access
+from ..errors import UserEventsError
+
+_AT_MOST = 1000
+
+
+def complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of events: those in the tree the verb works on, and those that live programs declare."""
+    from ..control.events import USER_SYSTEMS, all_events
+    from .reach import shown
+    from .sessions import declared_names
+
+    names = set(declared_names())
+    access = _tree(ctx)
+    if access is not None:
+        try:
+            names |= {shown(event.name) for event in all_events(access) if event.system in USER_SYSTEMS}
+        except UserEventsError:
+            pass
+        finally:
+            access.close()
+    return sorted(name for name in names if name.startswith(incomplete))[:_AT_MOST]
+
+
+def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names in the directory that the path so far leads to."""
+    from .reach import kernel_text, shown
+
+    access = _tree(ctx)
+    if access is None:
+        return []
+    parent, slash, begun = incomplete.rpartition("/")
+    try:
+        names = access.listdir(kernel_text(parent))
+    except UserEventsError:
+        return []
+    finally:
+        access.close()
+    return sorted(f"{parent}{slash}{name}" for name in map(shown, names) if name.startswith(begun))[:_AT_MOST]
+
+
+def _tree(ctx: click.Context) -> Access | None:
+    from .reach import reach
+
+    try:
+        return reach(ctx.params.get("tracefs"))
+    except UserEventsError:
+        return None

@@ -1,0 +1,111 @@
+"""A flight recording: nothing is handed out while programs write; a dump hands out what their rings hold then.
+
+Source: docs/flight.md for what a user sees, docs/formats/recording.md for the frames.
+"""
+
+from collections.abc import Iterator
+
+from ..buffer import stream
+from ..instance import Instance, StreamQueue
+from ..session.ring_file import Part, Position
+from ..session.ring_search import seek_time
+from . import frames
+from .counts import NOTHING, Ends, Snapshot, ends, passed_by
+from .program import DeclaredEvent, TracedProgram
+
+_READ_SIZE = 4 << 20
+_TRIES = 20
+
+
+class FlightView:
+    """One flight recording's view of one program: from where on it counts, and which events it wanted."""
+
+    def __init__(self, instance: Instance, program: TracedProgram) -> None:
+        self.instance = instance
+        self.program = program
+        self._enabled: set[int] = set()
+        if program.is_unread:
+            program.unknown_past = 0
+            self._base = Ends(NOTHING, {})
+        else:
+            self._base = ends(program)
+        for item in program.events:
+            self.tell_event(item)
+
+    def tell_event(self, item: DeclaredEvent, *, always: bool = False) -> None:
+        """Note that an event is wanted."""
+        if item.event is not None and self.instance.streams(item.event):
+            self._enabled.add(item.index)
+
+    def tell_threads(self, names: dict[int, str]) -> None:
+        """Nothing to note: a dump tells the names that are known then."""
+
+    def tell_note(self, text: str) -> None:
+        """Nothing to note: a dump tells the program's problem."""
+
+    def dump(self, target: StreamQueue, since_ns: int) -> None:
+        """Hand out what the rings hold now of this program, from `since_ns` on, and what became of the rest."""
+        for frame in self._declarations():
+            target.push(frame, None, 0)
+        for _ in range(_TRIES):
+            now = ends(self.program)
+            found, kept, left_out = self._copy(now, since_ns)
+            if found or left_out or now.counts.committed == self._base.counts.committed:
+                break  # else all that was counted was overwritten before it could be copied: there is newer
+        for frame in found:
+            target.push(frame, None, 0)
+        self._push_ledger(target, now.counts, kept, left_out)
+
+    def _copy(self, now: Ends, since_ns: int) -> tuple[list[bytes], int, int]:
+        """Copy what the rings hold from `since_ns` up to `now`: its frames, how many records, how many left out."""
+        found: list[bytes] = []
+        kept = left_out = 0
+        for generation, (until, _) in now.places.items():
+            place, passed = self._base.places.get(generation, (Position(0, 0), 0))
+            cursor = self.program.rings[generation].cursor(place, passed)
+            cursor.catch_up()
+            if since_ns:
+                left_out += seek_time(cursor, since_ns)
+            start, begun, gone = cursor.position, cursor.passed, cursor.overwritten
+            time_before = cursor.time_before(start) if start.offset else None
+            while pieces := cursor.take(_READ_SIZE, until):
+                for piece in pieces:
+                    is_rest = isinstance(piece, Part) and Position(piece.seq, piece.offset) == start
+                    before = time_before if is_rest else None
+                    found.append(frames.piece_frame(self.program, generation, piece, time_before=before))
+            kept += cursor.passed - begun - (cursor.overwritten - gone)
+        return found, kept, left_out
+
+    def _push_ledger(self, target: StreamQueue, counts: Snapshot, kept: int, left_out: int) -> None:
+        base = self._base.counts
+        overwritten = counts.committed - base.committed - kept - left_out
+        settled = counts._replace(overwritten=base.overwritten + overwritten)
+        ledger = frames.ledger_frame(
+            self.program, base, settled, self._enabled, left_out=left_out, exact=base.exact and counts.exact
+        )
+        target.push(ledger, None, 0)
+
+    def _declarations(self) -> Iterator[bytes]:
+        program = self.program
+        yield frames.session_frame(program)
+        for item in program.events:
+            yield frames.event_frame(program, item, enabled=item.index in self._enabled)
+        if program.threads:
+            yield stream.pack_threads(program.number, program.threads)
+        if program.problem is not None:
+            yield stream.pack_note(f"pid {program.pid} ({program.comm}): {program.problem}")
+
+    def last_words(self) -> bytes:
+        """Return what is left to tell of the program when its rings are given up: all it wrote is overwritten."""
+        queue = StreamQueue()
+        for frame in self._declarations():
+            queue.push(frame, None, 0)
+        self._push_ledger(queue, ends(self.program).counts, 0, 0)
+        return queue.read(queue.size)
+
+    def facts(self) -> dict[str, int]:
+        """Return how many bytes the program's rings hold, and how many records it wrote since the beginning."""
+        program = self.program
+        passed = passed_by(program.session.counters(len(program.events)))
+        before = passed_by(self._base.counts.counters)
+        return {"held": sum(ring.held_size for ring in program.rings.values()), "committed": passed - before}

@@ -1,0 +1,266 @@
+"""`record --flight` and `dump`: only the newest is held, in memory, and whenever it is asked for the sums add up."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from userevents.formats.ledger import Ledger
+from userevents.formats.trace import open_trace
+from userevents.session import layout
+
+from .conftest import Userevents
+from .test_processes import KILLS
+
+NONE = ("--provider", "none")
+SMALL = ("--flight", "--buffer-size", "64K", *NONE)
+Wait = Callable[[Callable[[], bool]], None]
+
+
+def read(path: Path) -> tuple[list[int], Ledger]:
+    """Return field `a` of every event in order, and the ledger, which has to balance."""
+    with open_trace(str(path)) as trace:
+        values = [record.values["a"] for record in trace.records()]
+        ledger = trace.ledger
+    assert ledger is not None
+    assert ledger.is_balanced, ledger
+    assert ledger.total("delivered") == len(values)
+    return values, ledger  # type: ignore[return-value]
+
+
+def test_a_flight_recording_writes_the_newest_at_the_end(userevents: Userevents) -> None:
+    """Of many events the last ones are there, without a gap, and the others are counted as overwritten."""
+    done = userevents("record", *SMALL, "--", sys.executable, "-c", userevents.code("emit(0, 30000)"))
+    assert done.returncode == 0, done.stderr
+    found, ledger = read(userevents.directory / "trace.dat")
+    assert 500 < len(found) < 10000
+    assert found == list(range(30000 - len(found), 30000))
+    assert ledger.total("overwritten") == 30000 - len(found)
+    assert f"{30000 - len(found):,} older events had been overwritten" in done.stderr
+    assert "overwritten" in userevents("report", "trace.dat").stdout.splitlines()[0]
+    assert os.listdir(userevents.directory) == ["trace.dat"]
+
+
+def test_a_program_that_is_killed_leaves_its_last_events_to_the_dump(userevents: Userevents) -> None:
+    """The flight recorder is there for crashes: what led to SIGKILL is in the file."""
+    program = userevents.code("import os, signal\nemit(0, 20000)\nos.kill(os.getpid(), signal.SIGKILL)")
+    done = userevents("record", *SMALL, "--", sys.executable, "-c", program)
+    assert done.returncode == 128 + signal.SIGKILL
+    found, ledger = read(userevents.directory / "trace.dat")
+    assert found[-1] == 19999
+    assert ledger.total("committed") == 20000
+
+
+def test_dumps_are_taken_while_the_recording_goes_on(userevents: Userevents, wait_until: Wait) -> None:
+    """Each dump is a whole trace of what was held then; nothing is written before the first."""
+    recorder = userevents.record(*SMALL)
+    program = userevents.python(
+        """
+        import sys
+        print("go", flush=True)
+        for line in sys.stdin:
+            emit(*map(int, line.split()))
+            print("done", flush=True)
+        """
+    )
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdout.readline()
+
+    def emit(start: int, stop: int) -> None:
+        print(start, stop, file=program.stdin, flush=True)
+        assert program.stdout is not None
+        program.stdout.readline()
+
+    emit(0, 100)
+    assert os.listdir(userevents.directory) == []
+    assert userevents("dump", "-o", "one.dat").returncode == 0
+    emit(100, 12000)
+    told = json.loads(userevents("dump", "--json", "-o", "two.dat").stdout)
+    time.sleep(2)
+    emit(12000, 12050)
+    assert userevents("dump", "--last", "2s", "-o", "three.dat").returncode == 0
+    program.kill()
+    program.wait()
+    assert userevents("dump", "-o", "four.dat").returncode == 0
+    userevents.end(recorder)
+    one, two, three, four, last = (
+        read(userevents.directory / f"{name}.dat") for name in ("one", "two", "three", "four", "trace")
+    )
+    assert one[0] == list(range(100))
+    assert two[0] == list(range(12000 - len(two[0]), 12000))
+    assert (told["delivered"], told["overwritten"], told["balanced"]) == (len(two[0]), 12000 - len(two[0]), True)
+    assert three[0] == list(range(12000, 12050))
+    assert three[1].total("other") + three[1].total("overwritten") == 12000
+    assert four[0] == last[0]
+    assert four[0][-1] == 12049
+
+
+def test_a_dump_of_a_program_that_writes_flat_out_balances(userevents: Userevents) -> None:
+    """The rings are copied while they are overwritten: no half page, no gap, and the sums add up each time."""
+    recorder = userevents.record("--flight", "--buffer-size", "1M", *NONE)
+    program = userevents.python("print('go', flush=True)\nemit(0, 100000000)")
+    assert program.stdout is not None
+    program.stdout.readline()
+    for number in range(5):
+        done = userevents("dump", "-o", f"{number}.dat")
+        assert done.returncode == 0, done.stderr
+    program.kill()
+    program.wait()
+    userevents.end(recorder)
+    ends = []
+    for name in ("0", "1", "2", "3", "4", "trace"):
+        found, ledger = read(userevents.directory / f"{name}.dat")
+        assert found == list(range(found[0], found[0] + len(found)))
+        assert ledger.total("committed") == found[-1] + 1
+        ends.append(found[-1])
+    assert ends == sorted(ends)
+
+
+def test_a_normal_recording_beside_a_flight_records_everything(userevents: Userevents) -> None:
+    """Both see the program: the one what it wrote since it came, the other the newest."""
+    flight = userevents.record("--flight", *NONE)
+    program = userevents.python(
+        "import sys\nemit(0, 500)\nprint('go', flush=True)\nsys.stdin.readline()\nemit(500, 900)"
+    )
+    assert program.stdout is not None
+    program.stdout.readline()
+    normal = userevents.record("-o", "normal.dat", *NONE)
+    program.communicate("\n", timeout=20)
+    userevents.end(normal)
+    userevents.end(flight)
+    assert read(userevents.directory / "normal.dat")[0] == list(range(500, 900))
+    assert read(userevents.directory / "trace.dat")[0] == list(range(900))
+
+
+def test_programs_that_ended_are_kept_and_the_oldest_are_given_up_first(userevents: Userevents) -> None:
+    """So many dead are kept, of the others the counts: the ledger of a dump has all of them."""
+    script = """
+        import os
+        for n in range(230):
+            pid = os.fork()
+            if pid == 0:
+                emit(n, n + 1)
+                os._exit(0)
+            os.waitpid(pid, 0)
+        """
+    done = userevents("record", *SMALL, "--", sys.executable, "-c", userevents.code(script))
+    assert done.returncode == 0, done.stderr
+    found, ledger = read(userevents.directory / "trace.dat")
+    assert ledger.total("committed") == 230
+    assert len(found) == 230 - ledger.total("overwritten")
+    assert len(found) >= 190
+    assert sorted(found)[-1] == 229
+
+
+def test_a_flight_recorder_that_is_killed_leaves_the_rings_to_the_next(userevents: Userevents) -> None:
+    """One program goes on, one ended meanwhile: the next recorder's dump has both, counted from the start."""
+    first = userevents.record(*SMALL)
+    program = "import sys\nbool(tick)\nemit(0, 9000)\nprint('go', flush=True)\nsys.stdin.read()"
+    ended, alive = userevents.python(program), userevents.python(program)
+    for each in (ended, alive):
+        assert each.stdout is not None
+        each.stdout.readline()
+    first.kill()
+    first.wait()
+    ended.kill()
+    ended.wait()
+    done = userevents("record", *SMALL, "--duration", "300ms", "-o", "second.dat")
+    assert done.returncode == 0, done.stderr
+    found, ledger = read(userevents.directory / "second.dat")
+    assert {process.pid for process in ledger.processes} == {ended.pid, alive.pid}
+    for process in ledger.processes:
+        assert process.committed == 9000
+        assert process.delivered > 500
+    assert found.count(8999) == 2
+    alive.communicate(timeout=20)
+
+
+@pytest.mark.time_limit(120 + KILLS)
+def test_hundreds_of_kills_of_programs_that_fly_leave_a_balanced_ledger(userevents: Userevents) -> None:
+    """Every program is killed while it overwrites; its newest records are whole, the others counted, to the last."""
+    script = """
+        import os, random, signal, time
+        random.seed(11)
+        for _ in range(KILLS):
+            pid = os.fork()
+            if pid == 0:
+                emit(0, 100000000)
+            time.sleep(random.uniform(0.001, 0.02))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        """.replace("KILLS", str(KILLS // 2))
+    done = userevents("record", *SMALL, "--", sys.executable, "-c", userevents.code(script), timeout=100 + KILLS)
+    assert done.returncode == 0, done.stderr
+    _, ledger = read(userevents.directory / "trace.dat")
+    assert ledger.total("overwritten") > 0
+    assert not ledger.unexplained[0] + ledger.unexplained[1]
+
+
+def test_without_a_flight_recording_dump_says_how_to_start_one(userevents: Userevents) -> None:
+    """Also beside a tracer that has none."""
+    done = userevents("dump")
+    assert (done.returncode, "record --flight" in done.stderr) == (1, True)
+    recorder = userevents.record(*NONE)
+    done = userevents("dump")
+    assert (done.returncode, "record --flight" in done.stderr) == (1, True)
+    userevents.end(recorder)
+    assert os.listdir(userevents.directory) == ["trace.dat"]
+
+
+def test_the_rings_memory_is_given_back_when_the_tracer_leaves(userevents: Userevents, wait_until: Wait) -> None:
+    """A program that goes on, idle, keeps its mapping; of the 16 MiB ring a few pages stay."""
+    recorder = userevents.record("--buffer-size", "16M", *NONE)
+    program = userevents.python(
+        "import sys\nemit(0, 200000)\nprint('go', flush=True)\nsys.stdin.readline()\nemit(0, 5)"
+    )
+    assert program.stdout is not None
+    program.stdout.readline()
+    before = ring_memory(program.pid)
+    userevents.end(recorder)
+    after = ring_memory(program.pid)
+    assert before > 4 << 20
+    assert after <= 32 << 10
+    second = userevents.record("-o", "second.dat", *NONE)
+    _, said = program.communicate("\n", timeout=20)
+    assert program.returncode == 0, said
+    userevents.end(second)
+    assert read(userevents.directory / "second.dat")[0] == list(range(5))
+
+
+def test_the_rings_memory_is_given_back_when_the_last_recording_ends(userevents: Userevents, wait_until: Wait) -> None:
+    """The tracer stays for another recording; a program that this one does not select keeps no ring for it."""
+    idle, other = (userevents.python("import sys\nemit(0, 9)\nprint('go', flush=True)\nsys.stdin.read()") for _ in "ab")
+    for program in (idle, other):
+        assert program.stdout is not None
+        program.stdout.readline()
+    first = userevents.record("-p", str(other.pid), *NONE)
+    second = userevents.record("-o", "second.dat", *NONE)
+    wait_until(lambda: "on" in userevents("list", "-p", str(idle.pid)).stdout)
+    userevents.end(second)
+    wait_until(lambda: file_memory(idle.pid) <= 32 << 10)
+    assert file_memory(other.pid) >= 2 << 20
+    for program in (idle, other):
+        program.communicate(timeout=20)
+    userevents.end(first)
+
+
+def file_memory(pid: int) -> int:
+    """Return the bytes that the files of a process's rings take, whether it maps them or not."""
+    found = Path(os.environ["USEREVENTS_DIR"], layout.RINGS).glob(f"{pid}-*")
+    return sum(path.stat().st_blocks * 512 for path in found)
+
+
+def ring_memory(pid: int) -> int:
+    """Return the bytes of shared memory that the files of a process's rings take, deleted ones too."""
+    total, name = 0, ""
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        name = line.split(None, 5)[5] if len(line.split(None, 5)) > 5 else ""
+        if f"/{layout.RINGS}/" in name:
+            total += os.stat(f"/proc/{pid}/map_files/{line.split()[0]}").st_blocks * 512
+    return total
