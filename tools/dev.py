@@ -42,10 +42,24 @@ def test(arguments: list[str]) -> int:
     return _become([str(PYTHON), "-P", "-m", "pytest", *arguments])
 
 
+def soak(arguments: list[str]) -> int:
+    """Kill 10,000 programs at random moments, and balance every ledger; takes most of an hour."""
+    environment.ensure("dev")
+    os.chdir(ROOT)
+    tests = [str(PYTHON), "-P", "-m", "pytest", "-k", "kills", "tests/system", *arguments]
+    return _become(["/usr/bin/env", "USEREVENTS_KILLS=10000", *tests])
+
+
 def vectors(arguments: list[str]) -> int:
     """Replay recorded kernel behaviour against our tree (./dev vectors [--profile v6.4] FILE...)."""
     environment.ensure("run")
     return _become([str(PYTHON), "-P", str(ROOT / "tools" / "vectors.py"), *arguments])
+
+
+def kernel(arguments: list[str]) -> int:
+    """Ask a real kernel with user_events, in QEMU, and compare it with our tree (./dev kernel --help)."""
+    environment.ensure("dev")
+    return _become([str(PYTHON), "-P", str(ROOT / "tools" / "kernel" / "__main__.py"), *arguments])
 
 
 def check(arguments: list[str]) -> int:
@@ -73,6 +87,14 @@ def bench(arguments: list[str]) -> int:
     return 0
 
 
+def native(arguments: list[str]) -> int:
+    """Build the C extensions in place, or examine them (./dev native build | sanitize | valgrind)."""
+    environment.ensure("dev")
+    from tools import native
+
+    return native.main(arguments)
+
+
 def fix(arguments: list[str]) -> int:
     """Mend what ruff can mend: form, and the order of imports."""
     environment.ensure("dev")
@@ -92,11 +114,13 @@ def clean(arguments: list[str]) -> int:
     with environment.alone(print):
         for path in made:
             shutil.rmtree(path, ignore_errors=True)
+        for extension in (ROOT / "src").rglob("*.so"):
+            extension.unlink()
     return 0
 
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
-    verb.__name__: verb for verb in (setup, demo, test, vectors, check, bench, fix, clean)
+    verb.__name__: verb for verb in (setup, demo, test, soak, vectors, kernel, check, bench, native, fix, clean)
 }
 
 

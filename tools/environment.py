@@ -2,8 +2,8 @@
 
 Two levels: `run` is what the programs need (click, rich, userevents itself), `dev` adds what tests and checks need.
 `.venv/.origin` says from which interpreter and for which place it was made: where that no longer holds, it is made
-anew. A stamp for each level says for which requirements; it is written last, so that an interrupted set-up is
-repeated. Only one process sets up at a time. Why pip and not something faster:
+anew. A stamp for each level says for which requirements and which C sources; it is written last, so that an interrupted
+set-up is repeated. Only one process sets up at a time. Why pip and not something faster:
 docs/notes/0001-set-up-with-the-pip-that-is-there.md.
 """
 
@@ -113,6 +113,7 @@ def _set_up(level: Level, project: dict[str, Any], steps: Steps) -> None:
     if not runs:
         editable = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
         steps.run("userevents, editable", [*install, *editable])
+        _tell_what_was_not_built(steps)
         packages = sysconfig.get_path("purelib", "venv", _prefix_variables(VENV))
         steps.run("byte code", [str(PYTHON), "-m", "compileall", "-q", f"{packages}/click", f"{packages}/rich"])
     for reached in ("run", "dev") if level == "dev" else ("run",):
@@ -128,13 +129,26 @@ def _requirements(level: Level, project: dict[str, Any]) -> list[str]:
     return wanted + (project["dependency-groups"]["dev"] if level == "dev" else [])
 
 
+def _c_sources() -> list[Path]:
+    return sorted([*(ROOT / "src").rglob("*.c"), *(ROOT / "src").rglob("*.h"), ROOT / "setup.py"])
+
+
+def _tell_what_was_not_built(steps: Steps) -> None:
+    """Say which extensions are missing: nothing fails for want of a compiler."""
+    modules = [path for path in _c_sources() if "\nPyMODINIT_FUNC" in path.read_text(encoding="utf-8")]
+    missing = [path.name for path in modules if not list(path.parent.glob(f"{path.stem}.*.so"))]
+    if missing:
+        steps.say(f"{' and '.join(missing)} not built (gcc and python3-dev would): pure Python does the same, slower")
+
+
 def _stamp(level: str) -> Path:
     return VENV / f".stamp-{level}"
 
 
 def _digest(level: str, project: dict[str, Any]) -> str:
-    """Return what the stamp of `level` must say: the parts of pyproject.toml that decide it, digested."""
+    """Return what the stamp of `level` must say: the parts of pyproject.toml and the C sources, digested."""
     made_from = [project["build-system"], project["project"], project.get("tool", {}).get("setuptools")]
+    made_from += [path.read_text(encoding="utf-8") for path in _c_sources()]
     if level == "dev":
         made_from.append(project["dependency-groups"])
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
