@@ -1,9 +1,11 @@
-"""What one event costs, off and on, beside stdlib logging in the same process.
+"""What one event costs, off and on, in C and in pure Python, beside stdlib logging in the same process.
 
-The script records itself: it runs `userevents record` on a child that measures every case in alternating rounds of
-its thread's CPU time, once with nobody listening and once recorded. Prints ratios to the peer; times mean nothing.
+The script runs itself as a child: alone and under `userevents record`, each with the C writer and without. A child
+runs every case once a round, all in turn, by its thread's CPU time above an empty loop's. Prints how many times the
+event's cost the peer's is: of the minima, the median, and the range over the rounds. Times by themselves mean nothing.
 """
 
+import gc
 import logging
 import os
 import statistics
@@ -15,9 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from userevents import event, u32, u64
+from userevents.client.native import native
 
-ROUNDS = 11
+ROUNDS = 15
 CALLS = 4000
+GOALS = {
+    ("off", "C", "if event:"): 15,
+    ("off", "C", "event(...)"): 6,
+    ("on", "C", "event(...)"): 90,
+    ("on", "Python", "event(...)"): 8,
+}
+LOGGED = "logging"
 
 
 @event
@@ -25,15 +35,52 @@ def bench_event(number: u32, total: u64, text: str) -> None:
     "Three fields: u32, u64 and a string of 12 characters."
 
 
-def measure(cases: dict[str, Callable[[int], None]]) -> dict[str, list[float]]:
-    """Return each case's CPU times per call, in nanoseconds, one a round."""
-    times: dict[str, list[float]] = {name: [] for name in cases}
+def cases(log: logging.Logger, on: bool) -> dict[str, Callable[[int], None]]:
+    """Return the loops to measure, the empty one first."""
+
+    def empty(count: int) -> None:
+        for _ in range(count):
+            pass
+
+    def guard(count: int) -> None:
+        for _ in range(count):
+            if bench_event:
+                pass
+
+    def call(count: int) -> None:
+        for number in range(count):
+            bench_event(number, number, "hello world!")
+
+    def write(count: int) -> None:
+        for number in range(count):
+            bench_event.write(number, number, "hello world!")
+
+    def keywords(count: int) -> None:
+        for number in range(count):
+            bench_event(number=number, total=number, text="hello world!")
+
+    def debug(count: int) -> None:
+        for number in range(count):
+            log.debug("%d %d %s", number, number, "hello world!")
+
+    def to_file(count: int) -> None:
+        for number in range(count):
+            log.info("%d %d %s", number, number, "hello world!")
+
+    ours = {"if event:": guard, "event(...)": call, "event.write(...)": write, "event(a=..., ...)": keywords}
+    return {"empty": empty, **ours, LOGGED: to_file if on else debug}
+
+
+def measure(loops: dict[str, Callable[[int], None]]) -> dict[str, list[float]]:
+    """Return each case's CPU times per call above the fastest empty loop, in nanoseconds, one a round."""
+    times: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(ROUNDS):
-        for name, run in cases.items():
+        for name, run in loops.items():
             start = time.thread_time_ns()
             run(CALLS)
             times[name].append((time.thread_time_ns() - start) / CALLS)
-    return times
+    empty = min(times.pop("empty"))
+    return {name: [time - empty for time in found] for name, found in times.items()}
 
 
 def child() -> None:
@@ -43,50 +90,36 @@ def child() -> None:
         log.propagate = False
         log.setLevel(logging.INFO)
         log.addHandler(logging.FileHandler(Path(directory) / "log.txt"))
-
-        def call(count: int) -> None:
-            for number in range(count):
-                bench_event(number, number, "hello world!")
-
-        def guard(count: int) -> None:
-            for _ in range(count):
-                if bench_event:
-                    pass
-
-        def debug(count: int) -> None:
-            for number in range(count):
-                log.debug("%d %d %s", number, number, "hello world!")
-
-        def to_file(count: int) -> None:
-            for number in range(count):
-                log.info("%d %d %s", number, number, "hello world!")
-
         on = bool(bench_event)
-        times = measure(
-            {"event(...)": call, "if event:": guard, "logging.debug below level": debug, "logging": to_file}
-        )
-    peer = "logging" if on else "logging.debug below level"
-    word = "on" if on else "off"
-    name = "logging to a file" if on else peer
-    for case in ("event(...)", "if event:"):
-        ratios = [mine / theirs for mine, theirs in zip(times[case], times[peer], strict=True)]
+        gc.disable()
+        times = measure(cases(log, on))
+    theirs = times.pop(LOGGED)
+    word, made = "on" if on else "off", "C" if native else "Python"
+    print(f"{made}, {word}; the peer is logging {'to a file' if on else 'below its level'}: {min(theirs):.0f} ns")
+    for case, mine in times.items():
+        ratios = sorted(peer / own for own, peer in zip(mine, theirs, strict=True))
+        goal = GOALS.get((word, made, case))
         print(
-            f"{case:<12}{word:>4} / {name:<28}{min(times[case]) / min(times[peer]):>8.2f} of minima"
-            f"{statistics.median(ratios):>8.2f} median  ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"  {case:<18}1/{min(theirs) / min(mine):<7.1f}median 1/{statistics.median(ratios):<7.1f}"
+            f"(1/{ratios[0]:.1f} to 1/{ratios[-1]:.1f}){f'   goal 1/{goal}' if goal else ''}"
         )
+    stats = bench_event.stats
+    if stats["attempts"]:
+        print(f"  {stats['attempts']} written or dropped, {stats['ring_full']} of them for a full ring")
 
 
 def main() -> None:
-    """Run the child off, then on."""
+    """Run the child off, then on, in C, then in Python."""
     if sys.argv[1:] == ["child"]:
         child()
         return
     with tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as directory:
-        env = {**os.environ, "USEREVENTS_DIR": directory}
         command = [sys.executable, __file__, "child"]
-        subprocess.run(command, env=env, check=True)
         record = [sys.executable, "-m", "userevents", "record", "-q", "--provider", "none", "-o", f"{directory}/t.dat"]
-        subprocess.run([*record, "--", *command], env=env, check=True)
+        for chosen in ("1", "0"):
+            env = {**os.environ, "USEREVENTS_DIR": directory, "USEREVENTS_NATIVE": chosen}
+            subprocess.run(command, env=env, check=True)
+            subprocess.run([*record, "--", *command], env=env, check=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Our event, by whichever writer is in use; recorded if the driver records this process."""
+
+import logging
+
+from loop import serve
+
+from userevents import event, u32, u64
+
+
+@event
+def bench_event(number: u32, total: u64, text: str) -> None:
+    "Three fields: u32, u64 and a string of 12 characters."
+
+
+def call(count: int) -> None:
+    """Call the event."""
+    for number in range(count):
+        bench_event(number, number, "hello world!")
+
+
+def write(count: int) -> None:
+    """Call its `write`."""
+    for number in range(count):
+        bench_event.write(number, number, "hello world!")
+
+
+def guard(count: int) -> None:
+    """Test it."""
+    for _number in range(count):
+        if bench_event:
+            pass
+
+
+log = logging.getLogger("bench")
+log.setLevel(logging.INFO)
+
+
+def debug(count: int) -> None:
+    """Call the standard library's logger below its level."""
+    for number in range(count):
+        log.debug("%d %d %s", number, number, "hello world!")
+
+
+def debug_guard(count: int) -> None:
+    """Ask the standard library's logger for its level."""
+    for _number in range(count):
+        if log.isEnabledFor(logging.DEBUG):
+            pass
+
+
+def facts() -> str:
+    """Return what was lost."""
+    found = bench_event.stats
+    lost = sum(value for name, value in found.items() if name not in ("attempts", "cut"))
+    return f"{lost:,} of {found['attempts']:,} dropped"
+
+
+serve({"call": call, "write": write, "guard": guard, "debug": debug, "debug guard": debug_guard}, facts=facts)
