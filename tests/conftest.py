@@ -18,7 +18,8 @@ import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-TIME_LIMIT: Final = 60.0
+PATIENCE: Final = float(os.environ.get("USEREVENTS_PATIENCE", "1"))  # more under valgrind and its like
+TIME_LIMIT: Final = 60.0 * PATIENCE
 STAYS: Final = {"tracer.lock", "tracer.sock", "rings"}  # what a tracer may leave in a runtime directory
 
 # No deadline for one example: on a shared machine it would measure the neighbours.
@@ -44,7 +45,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     faulthandler_timeout ends (pyproject.toml): it shows every thread and exits.
     """
     mark = item.get_closest_marker("time_limit")
-    seconds = float(mark.args[0]) if mark else TIME_LIMIT
+    seconds = float(mark.args[0]) * PATIENCE if mark else TIME_LIMIT
 
     def expired(_number: int, _frame: FrameType | None) -> NoReturn:
         pytest.fail(f"still running after {seconds:.0f} s")
@@ -69,12 +70,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def require(tool: str) -> str:
     """Return the path of a program; where there is none, skip the test, or fail it where it must be there."""
     path = shutil.which(tool)
-    if path is not None:
-        return path
+    if path is None:
+        _miss(tool, f"{tool} is not installed")
+    return path
+
+
+def require_native() -> None:
+    """Go on where the C writer was built and is not switched off; else skip the test, or fail it as `require` does."""
+    from userevents.client import native
+
+    if not native.native and os.environ.get("USEREVENTS_NATIVE") != "0":
+        _miss("native", "the C writer is not built")
+    if not native.native:
+        pytest.skip("the C writer is switched off (USEREVENTS_NATIVE=0)")
+
+
+def _miss(name: str, problem: str) -> NoReturn:
     promised = os.environ.get("USEREVENTS_REQUIRE", "").split(",")
-    if tool in promised or os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(f"{tool} is not installed, and here it must be (CI or USEREVENTS_REQUIRE is set)")
-    pytest.skip(f"{tool} is not installed")
+    if name in promised or os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(f"{problem}, and here it must be (CI or USEREVENTS_REQUIRE is set)")
+    pytest.skip(problem)
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +102,14 @@ def trace_cmd() -> str:
 def runtime_dir(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh runtime directory in memory (0700), the only one this test and its children see.
 
-    Afterwards it is removed, and must not hold session or ring files any more: they must not pile up. A test
-    that leaves some on purpose says why: ``@pytest.mark.leaves_files("the program is killed before it ...")``.
+    Events go there, also where the kernel has user_events. Afterwards it is removed, and must not hold session or ring
+    files any more: they must not pile up. A test that leaves some on purpose says why:
+    ``@pytest.mark.leaves_files("the program is killed before it ...")``.
     """
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
     directory = Path(tempfile.mkdtemp(prefix="userevents-test-", dir=memory))
     monkeypatch.setenv("USEREVENTS_DIR", str(directory))
+    monkeypatch.setenv("USEREVENTS_BACKEND", "session")
     try:
         yield directory
         left = left_behind(directory)
