@@ -1,6 +1,7 @@
 """Tracers come and go: attached late, killed, replaced, two at once; the programs notice nothing."""
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -226,6 +227,8 @@ def test_a_tracer_that_is_gone_costs_a_program_nothing_in_the_end(userevents: Us
     listening, dropped = program.stdout.readline().split()
     assert listening == "False"
     assert 0 < int(dropped) < 200000
+    assert f"lost: {int(dropped):,} ring full" in userevents("list").stdout
+    assert json.loads(userevents("list", "--json").stdout)["dropped_by"] == {"ring_full": int(dropped)}
     program.stdin.write("\n")
     program.stdin.flush()
     assert program.wait(20) == 0
@@ -263,8 +266,6 @@ def test_list_needs_no_tracer(userevents: Userevents) -> None:
     """It reads the programs' own files, and says who declares what."""
     program = steady(userevents)
     listed = userevents("list", "--json").stdout
-    import json
-
     (event,) = [json.loads(line) for line in listed.splitlines()]
     assert (event["event"], event["state"], event["pid"]) == ("tick", "off", program.pid)
     assert event["fields"] == "u32 a; u64 b; __rel_loc char[] s"

@@ -46,7 +46,8 @@ def _show_table(found: "list[Declared]") -> None:
         style = {"on": "green", "off": "", "refused": "red"}[item.state]
         state = f"refused: {item.error}" if item.error else item.state
         refusals += [f"pid {item.pid}: {item.reason}"] if item.reason else []
-        lost = f" ({item.dropped:,} lost)" if item.dropped else ""
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in item.dropped_by.items())
+        lost = f" (lost: {reasons})" if reasons else ""
         program = item.program if len(item.program) <= 60 else item.program[:57] + "..."
         table.add_row(Text(item.event), Text(state + lost, style), str(item.pid), Text(item.fields), Text(program))
     terminal = sys.stdout.isatty()

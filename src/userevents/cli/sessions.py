@@ -28,6 +28,8 @@ class Declared(NamedTuple):
     attempts: int
     dropped: int
     multi_format: bool
+    dropped_by: dict[str, int]
+    """The dropped ones by reason (docs/formats/session.md), only reasons that occurred."""
     reason: str = ""
     """Why it was refused, where another live program's declaration shows it."""
 
@@ -112,6 +114,8 @@ def _events(session: SessionFile) -> Iterator[Declared]:
     program = " ".join(session.cmdline) or session.comm
     for item, word, (_, refused), counters in columns:
         name, fields = split_declaration(item.text)
+        reasons = zip(layout.DROP_REASONS, counters[layout.RING_FULL : layout.TRACER_GONE + 1], strict=True)
+        dropped_by = {reason: count for reason, count in reasons if count}
         yield Declared(
             event=name,
             state="refused" if refused else "on" if word & layout.WORD_ENABLED else "off",
@@ -120,6 +124,7 @@ def _events(session: SessionFile) -> Iterator[Declared]:
             program=printable(program),
             fields=fields,
             attempts=counters[layout.ATTEMPTS],
-            dropped=sum(counters[layout.RING_FULL : layout.TRACER_GONE + 1]),
+            dropped=sum(dropped_by.values()),
             multi_format=bool(item.flags & USER_EVENT_REG_MULTI_FORMAT),
+            dropped_by=dropped_by,
         )
