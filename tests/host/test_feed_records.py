@@ -320,6 +320,16 @@ def test_what_lay_in_the_ring_before_it_was_enabled_is_not_fed(runtime_dir: Path
     assert fed.numbers() == [10, 11, 12]
 
 
+@pytest.fixture
+def one_cpu() -> Iterator[None]:
+    """All records come from one CPU, into one ring."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.usefixtures("one_cpu")
 def test_a_switched_off_ring_takes_nothing_and_a_full_one_keeps_the_oldest(fed: Fed) -> None:
     """tracing_on and the overwrite option mean for these records what they mean for all."""
     fed.instance.recorder.tracing_on = False
