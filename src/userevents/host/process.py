@@ -1,5 +1,7 @@
 """What /proc tells about a process: its name, ancestors, threads and privilege. Nothing here raises."""
 
+import ctypes
+import functools
 import os
 from struct import Struct
 
@@ -7,6 +9,16 @@ _AUXV = Struct("@NN")
 _AT_RANDOM = 25
 CAP_SYS_ADMIN = 21
 CAP_PERFMON = 38
+_CAPABILITY_VERSION = 0x20080522
+_WORDS_A_SET = 3
+_EFFECTIVE = 0
+_libc = ctypes.CDLL(None)
+_capabilities = (ctypes.c_uint32 * (2 * _WORDS_A_SET))()
+"""What capget stores: effective, permitted and inheritable, the low words of each and then the high ones."""
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
 def _read(path: str, size: int = 4096) -> bytes:
@@ -96,7 +108,12 @@ def _whole(data: bytes, size: int) -> bytes:
 
 def is_privileged(tid: int) -> bool:
     """Whether a thread has CAP_PERFMON or CAP_SYS_ADMIN in our own user namespace."""
-    return is_perfmon(tid) and _user_namespace(tid) == _user_namespace("self") != 0
+    return is_perfmon(tid) and _user_namespace(tid) == _own_user_namespace() != 0
+
+
+@functools.cache
+def _own_user_namespace() -> int:
+    return _user_namespace("self")
 
 
 def _user_namespace(tid: int | str) -> int:
@@ -113,8 +130,9 @@ def thread_name(pid: int, tid: int) -> str:
 
 def is_perfmon(pid: int) -> bool:
     """Whether the process has CAP_PERFMON or CAP_SYS_ADMIN, which persistent events ask for."""
-    for line in _read(f"/proc/{pid}/status", 65536).splitlines():
-        if line.startswith(b"CapEff:"):
-            effective = int(line.split()[1], 16)
-            return bool(effective >> CAP_PERFMON & 1 or effective >> CAP_SYS_ADMIN & 1)
-    return False
+    header = _CapabilityHeader(_CAPABILITY_VERSION, pid)
+    if _libc.capget(ctypes.byref(header), _capabilities):
+        return False
+    low, high = _capabilities[_EFFECTIVE], _capabilities[_EFFECTIVE + _WORDS_A_SET]
+    effective = high << 32 | low
+    return bool(effective >> CAP_PERFMON & 1 or effective >> CAP_SYS_ADMIN & 1)

@@ -8,7 +8,10 @@ from typing import Final
 
 from tests.kernel.results import Result, Step, ok, to_bytes, to_text
 
-TRACING: Final = "/sys/kernel/tracing"
+TRACING: Final = os.environ.get("TRACING", "/sys/kernel/tracing")
+OWN: Final = "userevents"
+"""The directory that our tree has and no kernel."""
+MAX_SYSCTL: Final = "/proc/sys/kernel/user_events_max"
 SETTLE_S: Final = float(os.environ.get("SETTLE_MS", "150")) / 1000
 """How long the kernel may take for its deferred work: a grace period, then a work queue."""
 _GONE_S: Final = 3.0
@@ -16,8 +19,9 @@ _MOST: Final = 1 << 20
 
 
 def place(path: str) -> str:
-    """Where a scenario's path is in the file system."""
-    return os.path.join(TRACING, path)
+    """Where a scenario's path is in the file system; our own tree has the sysctl in itself."""
+    own = os.path.join(TRACING, OWN, os.path.basename(path))
+    return own if path == MAX_SYSCTL and os.path.exists(own) else os.path.join(TRACING, path)
 
 
 def write_file(path: str, data: bytes | None, *, truncate: bool = False, append: bool = False) -> int:
@@ -62,7 +66,8 @@ def _write_file(step: Step) -> Result:
 
 
 def _listdir(step: Step) -> Result:
-    return ok(data=[name for name in sorted(os.listdir(place(step["path"]))) if step.get("grep", "") in name])
+    names = sorted(set(os.listdir(place(step["path"]))) - {OWN})
+    return ok(data=[name for name in names if step.get("grep", "") in name])
 
 
 def _exists(step: Step) -> Result:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.kernel.results import Step, to_bytes
-from tools.kernel.guest.files import event_names, place, read_text, write_file
+from tools.kernel.guest.files import MAX_SYSCTL, event_names, place, read_text, write_file
 
 _SYSTEMS: Final = ("user_events", "user_events_multi", "synthetic")
 _MODES: Final = {".": 0o700, "user_events_data": 0o640, "user_events_status": 0o440, "dynamic_events": 0o640}
-_SYSCTL: Final = Path("/proc/sys/kernel/user_events_max")
 _COUNT: Final = re.compile(r":(count=\d+|unlimited)")
 _PATIENCE_S: Final = 2.0
 
@@ -33,7 +32,7 @@ def reset(done: Sequence[Step]) -> str | None:
         if step["op"] == "write_file" and step["path"].endswith("/trigger") and step.get("data"):
             _try_write(step["path"], b"!" + to_bytes(step["data"]).lstrip(b"!"))
     leftovers = _remove_events()
-    _SYSCTL.write_text("32768", encoding="ascii")
+    Path(place(MAX_SYSCTL)).write_text("32768", encoding="ascii")
     _try_write("tracing_on", b"1")
     for cleared in ("trace", "error_log"):
         _try_write(cleared, b"", truncate=True)

@@ -1,0 +1,7 @@
+"""The FUSE door: the tree mounted as a file system, for programs and tools that know only the kernel's files."""
+
+from .door import FuseDoor
+from .mount import Mounted, mount, unmount
+from .private import PrivateMount
+
+__all__ = ["FuseDoor", "Mounted", "PrivateMount", "mount", "unmount"]

@@ -1,0 +1,185 @@
+"""The FUSE door: requests of the kernel's file system layer, each translated to one call on the tree and back to errno.
+
+One thread serves; whoever else touches the tree holds the loop's lock, as it does. It never waits for a client, and it
+answers every request that it took: a client whose request is kept sleeps beyond the reach of signals. It never opens
+or looks at a file of its own mount, since nobody would answer it.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Mapping
+from functools import partial
+from struct import Struct
+from typing import Final
+
+from ...abi import fuse
+from ...errors import Refused
+from ...host.clients import Clients
+from ...host.loop import Loop
+from ...tracefs import Tree, WriteCall, task_exited, task_forked
+from .channel import Channel, Log, Operation, Request
+from .files import Files
+from .mount import Mounted, unmount
+from .names import Names
+
+_MAX_WRITE: Final = 1 << 20
+_PAGE: Final = 4096
+_MAX_PAGES: Final = 256
+_WANTED: Final = fuse.ASYNC_READ | fuse.ATOMIC_O_TRUNC | fuse.BIG_WRITES | fuse.PARALLEL_DIROPS | fuse.MAX_PAGES
+_HEADER: Final = fuse.IN_HEADER
+_OPCODE: Final = 4
+_WRITE: Final = Struct(_HEADER.format + fuse.WRITE_IN.format.lstrip("<"))
+_WRITE_DATA: Final = _WRITE.size
+_WRITTEN: Final = Struct(fuse.OUT_HEADER.format + fuse.WRITE_OUT.format.lstrip("<"))
+_END_S: Final = 2.0
+
+
+class FuseDoor:
+    """Serves `tree` on a mounted file system, beside the loop that drives the tree.
+
+    Files belong to `uid` and `gid` (this process's unless given); the kernel has checked every permission before we
+    are asked. `start` begins; call `poke`, with the loop's lock, after every turn of the loop.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        mounted: Mounted,
+        loop: Loop,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self._tree = tree
+        self._mounted = mounted
+        self._lock = loop.lock
+        self._wake = loop.wake
+        self._log: Log = log if log is not None else lambda level, message: None
+        self._channel = Channel(mounted.fd, self._log)
+        self._clients = Clients(
+            lambda fd, ready: loop.watch(fd, ready, None),
+            loop.unwatch,
+            forked=partial(task_forked, tree.system),
+            exited=partial(task_exited, tree.system),
+        )
+        names = Names(tree, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
+        self._files = Files(tree, names, self._clients, self._channel)
+        self._operations: Mapping[int, Operation] = {
+            fuse.INIT: _init,
+            fuse.DESTROY: lambda request: b"",
+            **names.operations,
+            **self._files.operations,
+        }
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve_all, name="userevents-fuse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve, in a thread of its own."""
+        self._thread.start()
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the file system is there still; whoever has the right to may unmount it."""
+        return self._thread.is_alive() and not self._closed
+
+    def poke(self) -> None:
+        """Answer the reads and polls that waited for something that has happened since. The caller holds the lock."""
+        if self._files.is_awaited and not self._closed:
+            self._files.poke()
+
+    def close(self) -> None:
+        """Unmount. Whoever waits for a file gets an error now, whoever has one open at the next call.
+
+        A private mount ends with its last program; that a request of it was not answered then is an error to it.
+        """
+        with self._lock:
+            if self._closed:
+                return  # somebody unmounted it: what is mounted there now is not ours
+            self._end()
+        if self._mounted.path:
+            unmount(self._mounted.path)
+            self._thread.join(_END_S)
+
+    def _end(self) -> None:
+        """Let go of all that clients have."""
+        self._closed = True
+        self._files.close()
+        self._clients.close()
+
+    def _serve_all(self) -> None:
+        """Answer requests until the file system is unmounted or the door closed."""
+        buffer = bytearray(_MAX_WRITE + _PAGE)
+        view = memoryview(buffer)
+        fd = self._channel.fd
+        while not self._closed:
+            try:
+                size = os.readv(fd, (buffer,))
+            except OSError as error:
+                if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
+                    continue
+                if error.errno not in (errno.ENODEV, errno.ECONNABORTED):
+                    self._log("error", f"{self._mounted}: {error.strerror}")
+                break
+            if size >= _WRITE_DATA and buffer[_OPCODE] == fuse.WRITE:
+                self._serve_write(buffer)
+            elif size >= _HEADER.size:
+                self._serve(Request(_HEADER.unpack_from(buffer), view[_HEADER.size : size]))
+        with self._lock:
+            if not self._closed:
+                self._end()
+        os.close(fd)  # with that, everybody who waits for an answer has an error
+
+    def _serve(self, request: Request) -> None:
+        operation = self._operations.get(request.opcode)
+        if operation is None:
+            self._channel.refuse(request.unique, errno.ENOSYS)
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._channel.run(request.unique, partial(operation, request))
+            left = self._tree.system.group.has_work
+        if left:
+            self._wake()
+
+    def _serve_write(self, buffer: bytearray) -> None:
+        """What most requests are, an event written: the shortest way through."""
+        _, _, unique, _, uid, gid, tid, _, _, fh, offset, size, *_ = _WRITE.unpack_from(buffer)
+        data = bytes(buffer[_WRITE_DATA : _WRITE_DATA + size])
+        with self._lock:
+            if self._closed:
+                return
+            files = self._files
+            try:
+                handle = files.handles[fh]
+                if offset and handle.is_stream:
+                    taken = self._cut_off(size)
+                else:
+                    thread = self._clients.thread(tid, uid, gid) if handle.is_stream else None
+                    taken = handle.node.write(data, WriteCall(thread))
+                    if files.is_awaited:
+                        files.poke()
+                    if not handle.is_stream and self._tree.system.group.has_work:
+                        self._wake()
+                answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, taken, 0)
+            except Refused as refused:
+                answer = self._channel.refusal(unique, refused)
+            except Exception as error:
+                answer = self._channel.failed(unique, error)
+        self._channel.send(answer)
+
+    def _cut_off(self, size: int) -> int:
+        """The rest of a writev with more vectors than a request holds: its record is written already, without it."""
+        self._log("warning", f"{size} bytes of a write with more than {_MAX_PAGES} vectors were cut off")
+        return size
+
+
+def _init(request: Request) -> bytes:
+    major, minor, _, offered = fuse.INIT_IN.unpack_from(request.body)
+    if major != fuse.MAJOR:
+        raise Refused(errno.EPROTO, f"the kernel speaks FUSE {major}.{minor}")
+    return fuse.INIT_OUT.pack(
+        fuse.MAJOR, min(minor, fuse.MINOR), 0, offered & _WANTED, 64, 48, _MAX_WRITE, 1, _MAX_PAGES, 0, 0, 0
+    )

@@ -1,0 +1,104 @@
+"""The memory of other processes: read what an ioctl points to, and set the enable bits, as the kernel would.
+
+`process_vm_readv` and `process_vm_writev` do what the owner of the pages may do: a word on a read-only page is a
+fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is never
+written into the program that came after.
+"""
+
+import ctypes
+import os
+from typing import Final
+
+from ..engine import Fault
+
+ADDRESS_END: Final = 1 << 63
+"""What pread takes; no program has memory up there."""
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_uint64), ("size", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
+for _call in (_readv, _writev):
+    _call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+    _call.restype = ctypes.c_ssize_t
+
+
+class RemoteMemory:
+    """The address space of one process. Not thread safe. Every failure is a `Fault`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._buffer = ctypes.create_string_buffer(4096)
+        self._here = _Vector(ctypes.addressof(self._buffer), 0)
+        self._there = _Vector(0, 0)
+        self._arguments = (pid, ctypes.addressof(self._here), 1, ctypes.addressof(self._there), 1, 0)
+        try:
+            self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+
+    @property
+    def readable(self) -> bool:
+        """Whether we may look at this memory at all."""
+        return self._fd >= 0
+
+    def is_gone(self, addr: int = 0) -> bool:
+        """Whether the process went on to another program, or ended; `addr` may be any address."""
+        if self._fd < 0:
+            return True
+        try:
+            return not os.pread(self._fd, 1, addr)
+        except (OSError, OverflowError):
+            return False  # that address is not mapped in a memory that is still there
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self, addr: int, size: int) -> bytes:
+        """The `size` bytes at `addr`."""
+        self._transfer(_readv, addr, size)
+        return self._buffer.raw[:size]
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Store `data` at `addr`."""
+        if len(data) > len(self._buffer):
+            raise Fault
+        ctypes.memmove(self._buffer, data, len(data))
+        self._transfer(_writev, addr, len(data))
+
+    def write_bit(self, addr: int, bit: int, size: int, on: bool) -> None:
+        """Set or clear one bit; the one byte that holds it is written, no other.
+
+        The neighbouring bits of that byte are written back as they were read: a program that changes them in
+        between loses that change. (The kernel writes the bit alone.)
+        """
+        at = addr + (bit >> 3)
+        if self._fd < 0 or at >= ADDRESS_END:
+            raise Fault
+        try:
+            byte = os.pread(self._fd, 1, at)
+        except OSError:
+            raise Fault from None
+        if not byte:
+            raise Fault
+        mask = 1 << (bit & 7)
+        self._buffer[0] = bytes((byte[0] | mask if on else byte[0] & ~mask,))
+        self._transfer(_writev, at, 1)
+
+    def fault_in(self, addr: int) -> None:
+        """Make the word at `addr` writable: what cannot be written at once cannot be written by us at all."""
+        self.write(addr, self.read(addr, 1))
+
+    def _transfer(self, call: "ctypes._NamedFuncPointer", addr: int, size: int) -> None:
+        if self._fd < 0 or addr >= ADDRESS_END or size > len(self._buffer):
+            raise Fault
+        self._here.size = self._there.size = size
+        self._there.base = addr
+        if size and call(*self._arguments) != size:
+            raise Fault
