@@ -22,10 +22,31 @@ from .runtime import OFF, EventWriter, runtime
 from .signals import raised_by_handler
 from .types import field_text
 
+if TYPE_CHECKING:
+    from .caller import Caller
+
 P = ParamSpec("P")
 
 _DEBUG = os.environ.get("USEREVENTS_DEBUG", "") not in ("", "0")
 _NONE_OF_ITS_OWN: tuple[str, ...] = ()
+_OF_ITS_OWN: tuple[str, ...] = (
+    "__call__",
+    "__dict__",
+    "__weakref__",
+    "_caller",
+    "_commit",
+    "_debug",
+    "_index",
+    "_pack",
+    "_parameters",
+    "_warned",
+    "_words",
+    "_writer",
+    "declared",
+    "fields",
+    "name",
+    "write",
+)
 _VAR_POSITIONAL, _VAR_KEYWORD = 0x04, 0x08
 
 
@@ -33,6 +54,9 @@ class EventBase(Generic[P]):
     """All of an event but the call and the test, which are `Event`'s: in C where that is built, else in Python."""
 
     __slots__ = _NONE_OF_ITS_OWN
+
+    _DEPTH = 3
+    """How many frames above a complaint the program's call is."""
 
     def __init__(self, text: str, flags: int, parameters: list[Parameter] | None, doc: str | None) -> None:
         raw = text.encode("utf-8")
@@ -116,7 +140,7 @@ class EventBase(Generic[P]):
         if not self._warned:
             self._warned = True
             try:
-                warnings.warn(f"{error} (counted as invalid; said once)", RuntimeWarning, stacklevel=3)
+                warnings.warn(f"{error} (counted as invalid; said once)", RuntimeWarning, stacklevel=self._DEPTH)
             except Warning:  # warnings were turned into errors: attaching a tracer must not change a program
                 pass
 
@@ -127,46 +151,43 @@ class Event(EventBase[P]):
     Made by `event` or `register`. Calls return None and, unless USEREVENTS_DEBUG=1, never raise.
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_commit",
-        "_debug",
-        "_index",
-        "_pack",
-        "_parameters",
-        "_warned",
-        "_words",
-        "_writer",
-        "declared",
-        "fields",
-        "name",
-    )
+    __slots__ = _OF_ITS_OWN
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Emit one event if anybody listens."""
-        word = self._words[self._index]
-        if word:
-            if word & WORD_PENDING:
-                word = self._await_answer()
-                if not word:
-                    return
-            try:
-                pack = self._pack
-                body = pack(word >> WORD_ID_SHIFT, *args, **kwargs) if kwargs else pack(word >> WORD_ID_SHIFT, *args)
-            except TooLarge:
-                self._drop(layout.TOO_LARGE)
-            except TypeError as error:
-                if raised_by_handler(error):
-                    raise
-                self._drop(layout.INVALID)
-                self._complain(error)
-            else:
-                self._commit(self._index, body)
-        elif _DEBUG:
-            self._emit(0, args, kwargs)
+    _DEPTH = 5
 
-    write = __call__
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+            """Emit one event if anybody listens."""
+
+        write = __call__
+
+    def __init__(self, text: str, flags: int, parameters: list[Parameter] | None, doc: str | None) -> None:
+        self._caller: Caller | None = None
+        super().__init__(text, flags, parameters, doc)
+
+    def bind(self, writer: EventWriter | None, words: "memoryview[int]", index: int) -> None:
+        """Use this writer and enable word from now on, and say so to the function that `self` is called by."""
+        super().bind(writer, words, index)
+        if self._caller is None:
+            from .caller import Caller  # not where events are called in C
+
+            self._caller = Caller(self, self._patiently, debug=_DEBUG)
+            for name in ("__call__", "write"):
+                setattr(self, name, self._caller.call)
+        self._caller.bind(writer, words, index)
+
+    def _patiently(
+        self, word: int, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException | None = None
+    ) -> None:
+        """Do a call that is the first, or unusual."""
+        if word & WORD_PENDING:
+            word = self._await_answer()
+            if not word:
+                return
+        self._emit(word, args, kwargs, error)
+        if word and self._caller is not None:
+            self._caller.specialise(self, word)
 
     def __bool__(self) -> bool:
         """Whether anybody listens. Guard costly arguments with it: ``if request: request(1, measure())``."""

@@ -15,7 +15,7 @@ from ..fields import Field
 from ..session.body import CutBody
 from .signals import raised_by_handler
 
-_MIN_BODY = 12
+MIN_BODY = 12
 _ZEROS = (b"", b"\0", b"\0\0", b"\0\0\0", b"\0\0\0\0")
 _CODES = {
     "s64": "q", "u64": "Q", "s32": "i", "int": "i", "u32": "I", "unsigned int": "I", "s16": "h", "short": "h",
@@ -62,7 +62,13 @@ def is_dynamic(field: Field) -> bool:
     return field.ctype.startswith(("__data_loc ", "__rel_loc "))
 
 
-def _code(field: Field) -> str:
+def base_of(field: Field) -> int:
+    """Return what the offset of a dynamic field counts from, in the body."""
+    return 0 if field.ctype.startswith("__data_loc ") else field.offset + 4
+
+
+def code_of(field: Field) -> str:
+    """Return struct's code of the field in the fixed part."""
     if is_dynamic(field):
         return "I"
     if field.ctype == "struct f64" and field.size == 8:
@@ -93,13 +99,13 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
     """
     fixed = RECORD_HEADER_SIZE + sum(field.size for field in fields)
     dynamic = [(number, field) for number, field in enumerate(fields) if is_dynamic(field)]
-    layout = RECORD_HEADER + "".join(_code(field) for field in fields)
+    layout = RECORD_HEADER + "".join(code_of(field) for field in fields)
     if not dynamic:
-        layout += f"{max(-fixed % 4, _MIN_BODY - fixed)}x"
-    lines = [f"def pack(_ue_id{_signature(parameters)}):", "    try:"]
+        layout += f"{max(-fixed % 4, MIN_BODY - fixed)}x"
+    lines = [f"def pack(_ue_id{signature_of(parameters)}):", "    try:"]
     tests, values = [], []
     for number, (field, parameter) in enumerate(zip(fields, parameters, strict=True)):
-        value, setup, test = _convert(field, parameter.name, number)
+        value, setup, test = conversion(field, parameter.name, number)
         lines += [f"        {line}" for line in setup]
         tests += test
         values.append(value)
@@ -157,7 +163,7 @@ def _operation(field: Field) -> str:
     """Return struct's code of a number; T and D for dynamic text and data, t, s and S for a fixed size."""
     if is_dynamic(field):
         return "T" if is_text(field) else "D"
-    code = _code(field)
+    code = code_of(field)
     if not code.endswith("s"):
         return code
     if field.ctype.startswith("char["):
@@ -165,7 +171,8 @@ def _operation(field: Field) -> str:
     return "S" if field.ctype.startswith("struct ") else "s"
 
 
-def _signature(parameters: Sequence[Parameter]) -> str:
+def signature_of(parameters: Sequence[Parameter]) -> str:
+    """Return the parameters as they follow a first one in a ``def``; defaults are in `_ue_defaults`."""
     parts = [", /"] if parameters else []
     starred = False
     for number, parameter in enumerate(parameters):
@@ -177,7 +184,7 @@ def _signature(parameters: Sequence[Parameter]) -> str:
     return "".join(parts)
 
 
-def _convert(field: Field, name: str, number: int) -> tuple[str, list[str], list[str]]:
+def conversion(field: Field, name: str, number: int) -> tuple[str, list[str], list[str]]:
     """Return (the value to pack, lines that make it, tests that it must pass) for one field."""
     local = f"_ue_v{number}"
     if is_dynamic(field):
@@ -187,7 +194,7 @@ def _convert(field: Field, name: str, number: int) -> tuple[str, list[str], list
     if field.ctype.startswith("char["):
         make = f"{local} = _ue_encode({name})"
         return local, [make], [f"len({local}) <= {field.size}", f"0 not in {local}"]
-    if _code(field).endswith("s"):
+    if code_of(field).endswith("s"):
         exact = "==" if field.ctype.startswith("struct ") else "<="
         return name, [], [f"len({name}) {exact} {field.size}"]
     return name, [], []
@@ -200,8 +207,7 @@ def _dynamic_lines(dynamic: Sequence[tuple[int, Field]], fixed: int, values: lis
     for number, field in dynamic:
         terminator = 1 if is_text(field) else 0
         lines.append(f"        _ue_n{number} = len(_ue_v{number}) + {terminator}")
-        base = 0 if field.ctype.startswith("__data_loc ") else field.offset + 4
-        values[number] = f"_ue_n{number} << 16 | ({end} - {base})"
+        values[number] = f"_ue_n{number} << 16 | ({end} - {base_of(field)})"
         end += f" + _ue_n{number}"
     if dynamic:
         lines.append(f"        _ue_end = {end}")
@@ -232,13 +238,12 @@ def pack_patiently(name: str, fields: Sequence[Field], event_id: int, given: Seq
     for number, field in enumerate(fields):
         if is_dynamic(field):
             data = values[number] + (b"\0" if is_text(field) else b"")
-            base = 0 if field.ctype.startswith("__data_loc ") else field.offset + 4
-            values[number] = len(data) << 16 | (end - base)
+            values[number] = len(data) << 16 | (end - base_of(field))
             tail += data
             end += len(data)
-    layout = RECORD_HEADER + "".join(_code(field) for field in fields)
+    layout = RECORD_HEADER + "".join(code_of(field) for field in fields)
     body = Struct(layout).pack(event_id, 0, 0, thread_id(), *values) + tail
-    body += bytes(max(-end % 4, _MIN_BODY - end))
+    body += bytes(max(-end % 4, MIN_BODY - end))
     if not cut:
         return body
     made_shorter = CutBody(body)
@@ -248,7 +253,7 @@ def pack_patiently(name: str, fields: Sequence[Field], event_id: int, given: Seq
 
 def _value(field: Field, value: object) -> tuple[object, bool]:
     """Convert one value; return it and whether it was cut. Raises TypeError saying what was found."""
-    code = _code(field)
+    code = code_of(field)
     if is_dynamic(field):
         return _text(value, MAX_BODY_SIZE) if is_text(field) else (_bytes(value), False)
     if code == "d":

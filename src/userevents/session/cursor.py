@@ -4,7 +4,7 @@ The order of the stores is the whole contract with a reader that may look, and a
 between any two of them: bytes of the record first, the page's commit word last. Between the commit and the
 private state that mirrors it stands no call, so that a signal handler cannot run, or raise, in between.
 
-`_writer.c` of the client is this class once more, in C: what one of them does, both do.
+`_writer.c` of the client is this class once more, in C, and `inline` its usual case: what one of them does, all do.
 """
 
 import os
@@ -43,8 +43,9 @@ _TAIL_OFFSET = layout.RING_TAIL_OFFSET // 8
 _WAITING = layout.RING_READER_WAITING // 4
 _GENERATION = layout.RING_GENERATION // 4
 _PAGES = layout.RING_PAGES // 4
-_ROOM = PAGE_DATA_SIZE - 16  # offset and size of a body, which may take a time extend and a long header
-_WEAKLY_ORDERED = os.uname().machine not in ("x86_64", "i686", "i386")
+ROOM: Final = PAGE_DATA_SIZE - 16
+"""Offset and size of a body that fits a page together, also with a time extend and a long header."""
+WEAKLY_ORDERED: Final = os.uname().machine not in ("x86_64", "i686", "i386")
 _NO_MEMORY = bytearray()
 _NO_WORDS = memoryview(b"").cast("I")
 _fence_lock = allocate_lock()
@@ -95,6 +96,7 @@ class Cursor:
         "_overwrite",
         "_pages",
         "_q",
+        "_ticket",
         "_w",
         "expects",
     )
@@ -128,6 +130,8 @@ class Cursor:
         """Have no ring from now on, and keep no memory of one."""
         self.expects = 0
         self._pages = 0
+        self._last = 0
+        self._ticket: object = None
         self._off = PAGE_DATA_SIZE  # no record fits: the next one asks for a ring
         self._map = _NO_MEMORY
         self._q = self._w = _NO_WORDS
@@ -138,12 +142,12 @@ class Cursor:
         start = self._data + PAGE_SIZE * index
         q = self._q
         q[_OPENING] = head
-        if _WEAKLY_ORDERED:
-            _fence()
+        if WEAKLY_ORDERED:
+            fence()
         _ENTRY(self._map, layout.RING_TABLE + 16 * index, self._count, self._cpu(), 0)
         q[(start >> 3) + 1] = 0
-        if _WEAKLY_ORDERED:
-            _fence()
+        if WEAKLY_ORDERED:
+            fence()
         self._commit = (start >> 3) + 1
         self._base = start + PAGE_HEADER_SIZE
         self._off = 0
@@ -171,10 +175,11 @@ class Cursor:
 
         `body` is the common header and payload, padded to 4 bytes, at least 12 (ringbuffer.md section 3).
         """
+        self._ticket = None  # what was packed `inline` and not committed is lost
         size = len(body)
         off = self._off
         outcome = WRITTEN
-        if off + size > _ROOM and (off or size > MAX_BODY_SIZE):
+        if off + size > ROOM and (off or size > MAX_BODY_SIZE):
             if size > MAX_BODY_SIZE:
                 return TOO_LARGE
             outcome = self._open_page()
@@ -204,8 +209,8 @@ class Cursor:
             words[(start >> 2) + 1] = size + 4
             self._map[start + 8 : start + 8 + size] = body
             off += size + 8
-        if _WEAKLY_ORDERED:
-            _fence()
+        if WEAKLY_ORDERED:
+            fence()
         # From here to the end: no call, so nothing can come between.
         self._counters[slot] += 1
         self._q[self._commit] = off
@@ -215,7 +220,7 @@ class Cursor:
         return outcome
 
 
-def _fence() -> None:
+def fence() -> None:
     """Order the stores before it before those that follow, on machines that reorder stores.
 
     Releasing a lock orders what came before it, taking one orders what comes after, and a release

@@ -2,7 +2,8 @@
 
 Every enabled event of a session goes through `commit` or `drop`, or, where the writer's cursor is native, straight to
 that: one call in C, which no other thread and no signal handler can enter. Elsewhere threads wait for the lock; only
-the owner that re-enters itself (a signal handler, a destructor) drops, and that is counted.
+the owner that re-enters itself (a signal handler, a destructor) drops, and that is counted. Nothing usual comes here:
+events of pure Python commit `inline`, as long as there is no owner.
 """
 
 import time
@@ -62,7 +63,8 @@ class MakePlace(Protocol):
 class Writer:
     """Writes the records of one `Session`, at its `cursor`. Safe for threads, signal handlers and destructors.
 
-    `mode` is what the ring of a forked child does when it is full: as its parent's.
+    `mode` is what the ring of a forked child does when it is full: as its parent's. `owner` is the
+    thread that has the lock, 0 for none.
     """
 
     def __init__(
@@ -72,10 +74,10 @@ class Writer:
         self.words = session.words
         self.cursor = make_cursor(session.lines, session.counters)
         self._mode = mode
-        self._counters = session.counters
+        self.counters = session.counters
         self._lines = session.lines
         self._lock = allocate_lock()
-        self._owner = 0
+        self.owner = 0
         self._ring: Ring | None = None
         self._unmappable = 0
         self._checked_s = 0.0
@@ -87,22 +89,22 @@ class Writer:
         `body` is the common header and payload padded to 4 bytes (12 at least); a `CutBody` counts its cuts.
         """
         me = get_ident()
-        if self._owner == me:
+        if self.owner == me:
             self._count_reentry(index)
             return
         if self._ring is None:
             self.cursor.prepare()  # imports: not while the lock is held
         with self._lock:
-            self._owner = me
+            self.owner = me
             try:
                 slot = index * COUNTERS_PER_EVENT
                 outcome = self.cursor.put(slot, body)
                 if outcome:
                     self._see_to(outcome, slot, body)
                 if type(body) is CutBody:
-                    self._counters[slot + layout.CUT] += body.cuts
+                    self.counters[slot + layout.CUT] += body.cuts
             finally:
-                self._owner = 0
+                self.owner = 0
 
     def _see_to(self, outcome: int, slot: int, body: bytes) -> None:
         """Do what the cursor cannot: change rings and write again, count a drop, wake the reader."""
@@ -113,31 +115,31 @@ class Writer:
             return
         if outcome == cursor.FULL:
             self._stop_if_tracer_gone()
-        self._counters[slot] += 1
-        self._counters[slot + _REASONS[outcome]] += 1
+        self.counters[slot] += 1
+        self.counters[slot + _REASONS[outcome]] += 1
 
     def drop(self, index: int, reason: int) -> None:
         """Count one attempt of event `index` that was dropped for `reason` (a counter of layout.py)."""
         me = get_ident()
-        if self._owner == me:
+        if self.owner == me:
             self._count_reentry(index)
             return
         with self._lock:
-            self._owner = me
+            self.owner = me
             slot = index * COUNTERS_PER_EVENT
-            self._counters[slot] += 1
-            self._counters[slot + reason] += 1
-            self._owner = 0
+            self.counters[slot] += 1
+            self.counters[slot + reason] += 1
+            self.owner = 0
 
     def _count_reentry(self, index: int) -> None:
         slot = index * COUNTERS_PER_EVENT
-        self._counters[slot] += 1
-        self._counters[slot + layout.REENTRY] += 1
+        self.counters[slot] += 1
+        self.counters[slot + layout.REENTRY] += 1
 
     def stats(self, index: int) -> dict[str, int]:
         """Return what was counted of event `index`, by the names of its counters."""
         start = index * COUNTERS_PER_EVENT
-        return dict(zip(COUNTER_NAMES, self._counters[start : start + len(COUNTER_NAMES)], strict=True))
+        return dict(zip(COUNTER_NAMES, self.counters[start : start + len(COUNTER_NAMES)], strict=True))
 
     def ring_bell(self) -> None:
         """Wake the tracer, which sleeps until a page is opened."""
