@@ -1,9 +1,11 @@
 """The C writer beside its twin in Python: the same bodies, cuts and refusals, byte for byte."""
 
+import mmap
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import userevents
-from tests.client.conftest import Listener, bound
+from tests.client.conftest import Foreign, Listener, bound
 from tests.client.test_packing import declarations
 from tests.conftest import ROOT, require_native
 from userevents.abi import ring_buffer
-from userevents.buffer.page import body_start, walk
+from userevents.buffer.page import body_start, record_end, walk
 from userevents.client.event import Event, PureEvent
 from userevents.session import cursor, layout
 
@@ -192,8 +194,6 @@ def test_a_cursor_refuses_what_lies_outside_its_memory() -> None:
     for slot, body in ((1, bytes(12)), (-8, bytes(12)), (0, bytes(8)), (0, bytes(13))):
         with pytest.raises(ValueError, match="no record"):
             made.put(slot, body)
-    import mmap
-
     with mmap.mmap(-1, layout.ring_size(16)) as memory:
         for pages, data in ((0, 8192), (3, 8192), (16, 4096), (32, 8192), (16, 8192 + 4096), (16, 8193)):
             with pytest.raises(ValueError, match=r"no ring|memory of"):
@@ -232,3 +232,160 @@ def test_records_of_both_makes_differ_only_in_time_and_cpu(listener: Listener) -
     for start, body in zip(at, writer.bodies, strict=True):
         found = part.data[start : start + len(body)]
         assert found[:2] + bytes(2) + found[4:] == body
+
+
+class RingWriter(Foreign):
+    """A writer with a native cursor and a ring of 16 pages of its own, which overwrites what nobody reads."""
+
+    def __init__(self) -> None:
+        from userevents.client._writer import Cursor
+
+        super().__init__()
+        self.lines = memoryview(bytearray(layout.HEADER_SIZE)).cast("I")
+        self.lines[layout.RING_GENERATION // 4] = 1
+        self.lines[layout.RING_PAGES // 4] = 16
+        self.counters = memoryview(bytearray(64)).cast("Q")
+        self.memory = mmap.mmap(-1, layout.ring_size(16))
+        self.cursor = Cursor(self.lines, self.counters)
+        self.cursor.enter(self.memory, 16, 8192, True, 1)
+        self.bells = 0
+
+    def commit(self, index: int, body: bytes) -> None:
+        """Take what the patient way made."""
+        assert self.cursor.put(index, body) in (cursor.WRITTEN, cursor.READER_WAITS)
+
+    def ring_bell(self) -> None:
+        """Count it."""
+        self.bells += 1
+
+    @property
+    def head(self) -> int:
+        """The number of the page being written."""
+        return int.from_bytes(self.memory[layout.RING_HEAD : layout.RING_HEAD + 8], "little")
+
+    def page(self) -> list[bytes]:
+        """Return the records of the page being written, without their CPUs."""
+        start = 8192 + 4096 * (self.head % 16)
+        commit = int.from_bytes(self.memory[start + 8 : start + 16], "little")
+        data = self.memory[start + 16 : start + 16 + commit]
+        found = []
+        for at in walk(data, 1).starts:
+            body = data[body_start(data, at) : record_end(data, at)]
+            found.append(body[:2] + bytes(2) + body[4:])
+        return found
+
+
+def in_ring(made: "Event[...]") -> RingWriter:
+    """Let an event write to a ring of its own."""
+    writer = RingWriter()
+    made.bind(writer, memoryview(b"\x01\0\x14\0").cast("I"), 0)
+    return writer
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.filterwarnings("ignore:.*counted as invalid")
+@settings(max_examples=150)
+@given(declarations(), st.data())
+def test_what_is_packed_in_the_ring_itself_is_what_the_twin_packs(drawn: tuple[str, list[Any]], data: Any) -> None:
+    """Right values and odd ones, the first record of a page and those behind it."""
+    text, values = drawn
+    odd = [data.draw(st.one_of(st.just(value), ODD)) for value in values]
+    made, pure = twins(f"event {text}")
+    ring, bodies = in_ring(made), bound(pure)
+    for given_ in (values, values, odd, values, odd):
+        before, head = len(bodies.bodies), ring.head
+        made(*given_)
+        pure(*given_)
+        if len(bodies.bodies) > before:
+            assert ring.page()[-1] == bodies.bodies[-1]
+        assert ring.head in (head, head + 1)
+    assert ring.drops == bodies.drops
+    assert ring.counters[0] == len(bodies.bodies)
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.parametrize("declared", ["u8 a; __rel_loc char[] b; u16 c", "char[200] b", "__rel_loc u8[] b; u8 a"])
+def test_text_of_every_size_is_copied_whole_and_ends_at_a_nul(declared: str) -> None:
+    """All sizes around those that are copied in another way, with a NUL in every place."""
+    made, pure = twins(f"event {declared}")
+    ring, bodies = in_ring(made), bound(pure)
+    numbers = {"a": 200, "c": 60000}
+    names = re.findall(r"\b[abc]\b", declared)
+    for size in [*range(20), *range(60, 70), 95, 96, 97, 98, 99, 100, 101, 130, 200]:
+        plain = "".join(chr(33 + n % 90) for n in range(size))
+        for place in (None, *range(size)):
+            value: Any = plain if place is None else plain[:place] + "\0" + plain[place + 1 :]
+            if "u8[]" in declared:
+                value = value.encode()
+            given_ = [numbers.get(name, value) for name in names]
+            made(*given_)
+            pure(*given_)
+            assert ring.page()[-1] == bodies.bodies[-1], (size, place)
+    assert not ring.drops
+    assert not bodies.drops
+
+
+@pytest.mark.usefixtures("directory")
+@pytest.mark.filterwarnings("ignore:.*counted as invalid")
+def test_integers_that_just_fit_and_just_do_not_are_told_apart_in_the_ring() -> None:
+    """Around every bound, as an int, a bool and what derives from int."""
+
+    class Derived(int):
+        def __index__(self) -> int:
+            raise AssertionError("an int is not asked")
+
+    kinds = {f"{sign}{bits}": bits for bits in (8, 16, 32, 64) for sign in "su"}
+    for kind in kinds:
+        made, pure = twins(f"event {kind} a")
+        ring, bodies = in_ring(made), bound(pure)
+        edges = [0, True, *(way * (1 << bits) + step for bits in (7, 8, 15, 16, 31, 32, 63, 64, 65)
+                            for way in (-1, 1) for step in (-1, 0, 1))]  # fmt: skip
+        for value in (made_ for edge in edges for made_ in (edge, Derived(edge))):
+            made(value)
+            pure(value)
+            assert ring.drops == bodies.drops, (kind, value)
+            assert ring.counters[0] == len(bodies.bodies)
+            assert ring.page()[-1:] == bodies.bodies[-1:], (kind, value)
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_value_that_emits_while_it_is_converted_comes_first_and_whole() -> None:
+    """Its record stands in the ring before that of the call it interrupts."""
+    outer: Event[...] = Event("outer u32 a; __rel_loc char[] b; u32 c", 0, None, None)
+    inner: Event[...] = Event("inner u32 a", 0, None, None)
+    writer = in_ring(outer)
+    inner.bind(writer, memoryview(b"\x01\0\x16\0").cast("I"), 0)
+
+    class Emits:
+        def __index__(self) -> int:
+            inner(7)
+            return 8
+
+    outer(1, "before", 2)
+    outer(1, "text", Emits())
+    first, between, last = writer.page()
+    assert (first[:2], between[:2], last[:2]) == (b"\x14\0", b"\x16\0", b"\x14\0")
+    assert between[8:] == b"\7\0\0\0"
+    assert last[16:] == b"\x08\0\0\0text\0\0\0\0"
+
+
+@pytest.mark.usefixtures("directory")
+def test_a_sleeping_reader_is_not_rung_for_every_page_of_a_burst() -> None:
+    """Once at first, then once a millisecond or an eighth of the ring."""
+    made: Event[...] = Event("event __rel_loc u8[] a", 0, None, None)
+    writer = in_ring(made)
+    writer.memory[layout.RING_READER_WAITING] = 1
+    data = bytes(3000)
+    made(data)
+    assert writer.bells == 0
+    start = time.monotonic()
+    made(data)
+    assert writer.bells == 1
+    for _ in range(200):
+        made(data)
+    assert writer.head == 201
+    assert 100 <= writer.bells <= 101 + (time.monotonic() - start) * 1000
+    time.sleep(0.002)
+    before = writer.bells
+    made(data)
+    assert writer.bells == before + 1

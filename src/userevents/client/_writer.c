@@ -5,9 +5,11 @@
  * and `Cursor`, which is session/cursor.py once more. Whatever is unusual goes to Python: an argument that needs
  * patience, a ring that must be mapped, a tracer that must be waited for.
  *
- * The order of things in a call: test the word; convert every argument to the stack, which may run any code of the
- * program; then, with no call into Python and no allocation: clock, reserve, copy, count, commit. Who owns what, and
- * which stores need an order: docs/notes/0006-memory-order-of-the-writers.md.
+ * The order of things in a call: test the word; convert every argument; clock; then the record's head, count, commit.
+ * Arguments whose conversion runs no code of the program are converted right into the ring, behind what is committed
+ * (`write_in_place`). Where there is one that does, or that record has no room there, all are converted to the stack,
+ * which may run anything; then, with no call into Python and no allocation: reserve, clock, copy, count, commit.
+ * Who owns what, and which stores need an order: docs/notes/0006-memory-order-of-the-writers.md.
  *
  * Python's stable ABI of 3.11. Free-threaded builds cannot load it; they use the twin in Python.
  */
@@ -31,6 +33,7 @@
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* What 3.12's stable ABI has and 3.11 has too, without saying so. */
 #define HAVE_VECTORCALL (1UL << 11)
@@ -64,6 +67,8 @@ enum {
     MAX_BODY_SIZE = PAGE_DATA_SIZE - 8,
     ROOM = PAGE_DATA_SIZE - 16, /* offset and size of a body, which may take a time extend and a long header */
     SHORT_BODY_MAX = 112,
+    SHORT_HEADER = 4, /* of a record: with its body's size, or that in a word of its own */
+    LONG_HEADER = 8,
     RECORD_HEADER_SIZE = 8,
     MIN_BODY = 12,
     TYPE_LEN_BITS = 5,
@@ -72,16 +77,26 @@ enum {
     DELTA_MAX = (1 << DELTA_BITS) - 1,
     MAX_RING_PAGES = 16384,
     MAX_FIELDS = 128,
+    COPIED_BY_WORDS = 64, /* more than that is libc's */
 };
 
 /* What came of a write: session/cursor.py. */
 enum { WRITTEN, READER_WAITS, RING_CHANGED, FULL, TOO_LARGE };
 
 #define TRACER_CHECK_NS 100000000u
+#define BELL_NS 1000000u
+
+/* Not 0 if one of the eight bytes is. */
+#define HAS_NUL(word) (((word) - 0x0101010101010101u) & ~(word) & 0x8080808080808080u)
 
 /* ---------------------------------------------------------------------------------------------- thread and time -- */
 
-static _Thread_local int32_t thread_id;
+#ifdef __GLIBC__ /* has room for a few such words in libraries that are loaded late; others refuse them */
+#define NEAR __attribute__((tls_model("initial-exec")))
+#else
+#define NEAR
+#endif
+static _Thread_local NEAR int32_t thread_id;
 
 static void forget_thread(void) { thread_id = 0; }
 
@@ -113,26 +128,21 @@ monotonic_ns(void)
 
 typedef struct {
     PyObject_HEAD
-    uint64_t *commit;  /* of the current page */
+    uint64_t *commit;    /* of the current page */
     unsigned char *base; /* of its data */
-    uint64_t off, last, count, head, pages;
-    uint64_t *counters;
+    uint64_t off, last, count;
+    uint64_t *counters; /* up to here what every record needs */
     size_t counters_size;
+    uint64_t head, pages;
     const uint32_t *lines;
     unsigned char *memory; /* of the ring, NULL for none */
     uint64_t data;
     uint32_t expects;
     int overwrite;
     uint64_t tracer_checked;
+    uint64_t bell_time, bell_head; /* when it was rung last, at which page */
     Py_buffer lines_view, counters_view, ring_view;
 } Cursor;
-
-/* Bytes of a record that do not stand in its fixed part, and whether a NUL ends them. */
-typedef struct {
-    const char *data;
-    uint32_t size;
-    uint32_t terminator;
-} Piece;
 
 static inline uint64_t *
 ring_words(const Cursor *self)
@@ -179,11 +189,52 @@ open_page(Cursor *self)
 }
 
 /*
- * Commit one record and count its attempt, or say why not, with nothing done. `fixed` begins with the common header;
- * the body's `size` is padded to 4 and at least MIN_BODY: `fixed` and the pieces leave 4 bytes of it at most, zeros.
+ * Whether to wake the reader. Not for each page of a burst, which would cost more than all its records: a reader woken
+ * so shortly before is about to look anyway.
  */
 static int
-put(Cursor *self, size_t slot, const void *fixed, size_t fixed_size, const Piece *pieces, int count, size_t size)
+bell_is_due(Cursor *self, uint64_t now)
+{
+    if (now - self->bell_time < BELL_NS && self->head - self->bell_head < self->pages / 8) {
+        return 0;
+    }
+    self->bell_time = now;
+    self->bell_head = self->head;
+    return 1;
+}
+
+/* Store the first word or two of a record; where its body begins. */
+static ALWAYS_INLINE unsigned char *
+begin_record(unsigned char *at, size_t size, uint32_t delta)
+{
+    if (LIKELY(size <= SHORT_BODY_MAX)) {
+        *(uint32_t *)at = (uint32_t)(size >> 2) | delta << TYPE_LEN_BITS;
+        return at + SHORT_HEADER;
+    }
+    ((uint32_t *)at)[0] = delta << TYPE_LEN_BITS;
+    ((uint32_t *)at)[1] = (uint32_t)size + 4;
+    return at + LONG_HEADER;
+}
+
+/* The record that ends at `end` is whole: count its attempt, and show it to the reader. */
+static ALWAYS_INLINE void
+commit(Cursor *self, uint64_t *counters, const unsigned char *end, uint64_t now)
+{
+    uint64_t off = (uint64_t)(end - self->base);
+    /* The attempt in the same breath as its commit: docs/notes/0003-attempts-are-counted-with-the-commit.md. */
+    counters[ATTEMPTS] += 1;
+    __atomic_store_n(self->commit, off, __ATOMIC_RELEASE);
+    self->off = off;
+    self->last = now;
+    self->count += 1;
+}
+
+/*
+ * Commit one record and count its attempt, or say why not, with nothing done. `body` begins with the common header, and
+ * its `size` is padded to 4 and at least MIN_BODY.
+ */
+static int
+put(Cursor *self, size_t slot, const void *body, size_t size)
 {
     int outcome = WRITTEN;
     uint64_t off = self->off;
@@ -211,33 +262,13 @@ put(Cursor *self, size_t slot, const void *fixed, size_t fixed_size, const Piece
             delta = 0;
         }
     }
-    if (LIKELY(size <= SHORT_BODY_MAX)) {
-        *(uint32_t *)at = (uint32_t)(size >> 2) | (uint32_t)delta << TYPE_LEN_BITS;
-        at += 4;
-    } else {
-        ((uint32_t *)at)[0] = (uint32_t)delta << TYPE_LEN_BITS;
-        ((uint32_t *)at)[1] = (uint32_t)size + 4;
-        at += 8;
+    if (outcome == READER_WAITS && !bell_is_due(self, now)) {
+        outcome = WRITTEN;
     }
-    unsigned char *end = at + size;
-    *(uint32_t *)(end - 4) = 0; /* the padding, 4 bytes at most */
-    memcpy(at, fixed, fixed_size);
+    at = begin_record(at, size, (uint32_t)delta);
+    memcpy(at, body, size);
     *(uint16_t *)(at + 2) = current_cpu();
-    at += fixed_size;
-    for (const Piece *piece = pieces; piece < pieces + count; piece++) {
-        memcpy(at, piece->data, piece->size);
-        at += piece->size;
-        if (piece->terminator) {
-            *at++ = 0;
-        }
-    }
-    off = (uint64_t)(end - self->base);
-    /* The attempt in the same breath as its commit: docs/notes/0003-attempts-are-counted-with-the-commit.md. */
-    self->counters[slot + ATTEMPTS] += 1;
-    __atomic_store_n(self->commit, off, __ATOMIC_RELEASE);
-    self->off = off;
-    self->last = now;
-    self->count += 1;
+    commit(self, self->counters + slot, at + size, now);
     return outcome;
 }
 
@@ -337,6 +368,7 @@ cursor_enter(Cursor *self, PyObject *args)
     self->overwrite = overwrite;
     self->count = 0;
     self->expects = generation;
+    self->bell_time = 0;
     enter_page(self, __atomic_load_n(&ring_words(self)[RING_HEAD], __ATOMIC_RELAXED));
     Py_RETURN_NONE;
 }
@@ -359,7 +391,7 @@ cursor_put(Cursor *self, PyObject *args)
     if (slot < 0 || (size_t)slot + COUNTERS_PER_EVENT > self->counters_size || size < MIN_BODY || size & 3) {
         return PyErr_Format(PyExc_ValueError, "no record of %zd bytes for counter %zd", size, slot);
     }
-    return PyLong_FromLong(put(self, (size_t)slot, body, (size_t)size, NULL, 0, (size_t)size));
+    return PyLong_FromLong(put(self, (size_t)slot, body, (size_t)size));
 }
 
 static PyObject *
@@ -418,12 +450,13 @@ typedef struct {
     uint32_t offset;    /* in the body */
     uint32_t size;      /* in the fixed part */
     uint32_t base;      /* of dynamic data: what its offset counts from */
-    char op;            /* see `convert` */
+    char op;            /* see `pack` */
 } Parameter;
 
 /* How to pack a declaration. Made at the first enabled call, never changed, freed with its event. */
 typedef struct {
-    int count, positional, dynamic;
+    int count, positional;
+    int plain; /* the number of arguments that need no binding, -1 for none */
     uint32_t fixed_size;
     Parameter parameters[];
 } Table;
@@ -485,7 +518,7 @@ make_table(Event *self)
 {
     PyObject *parameters;
     unsigned int fixed_size;
-    int positional, dynamic;
+    int positional, dynamic; /* how many are dynamic shows as well as it goes */
     Table *table = NULL;
     PyObject *described = PyObject_CallMethod((PyObject *)self, "_describe", NULL);
     if (described == NULL) {
@@ -506,7 +539,7 @@ make_table(Event *self)
     }
     table->fixed_size = fixed_size;
     table->positional = positional;
-    table->dynamic = dynamic;
+    table->plain = positional == count ? positional : -1;
     for (; table->count < count; table->count++) {
         if (read_parameter(PyTuple_GetItem(parameters, table->count), &table->parameters[table->count]) < 0) {
             free_table(table);
@@ -560,28 +593,68 @@ bind_arguments(const Table *table, PyObject *const *args, Py_ssize_t given, PyOb
     return 0;
 }
 
-/* The bytes of a string; -1 if they are none, or hold a NUL, which would end them early. */
-static inline int
-text_of(PyObject *value, const char **data, Py_ssize_t *size)
+/*
+ * Conversions. All return -1, with or without an error set, for what takes patience. With `plain` they take only what
+ * runs no code of the program: an int, a str, bytes, a float, and most of what derives from them.
+ */
+
+/* Copy `size` bytes; -1 if they are `text` and hold a NUL, which would end it early. */
+static ALWAYS_INLINE int
+copy(unsigned char *to, const char *from, size_t size, const int text)
 {
-    *data = PyUnicode_AsUTF8AndSize(value, size);
-    if (UNLIKELY(*data == NULL)) {
-        if (!PyBytes_CheckExact(value)) {
+    uint64_t word, nul = 0;
+    if (UNLIKELY(size > COPIED_BY_WORDS)) {
+        if (text && memchr(from, 0, size) != NULL) {
             return -1;
         }
-        PyErr_Clear();
-        *data = PyBytes_AsString(value);
-        *size = PyBytes_Size(value);
+        memcpy(to, from, size);
+    } else if (LIKELY(size >= 8)) { /* the last word may overlap the one before */
+        for (size_t n = 0; n < size - 8; n += 8) {
+            memcpy(&word, from + n, 8);
+            memcpy(to + n, &word, 8);
+            nul |= HAS_NUL(word);
+        }
+        memcpy(&word, from + size - 8, 8);
+        memcpy(to + size - 8, &word, 8);
+        nul |= HAS_NUL(word);
+    } else {
+        for (size_t n = 0; n < size; n++) {
+            to[n] = (unsigned char)from[n];
+            nul |= from[n] == 0;
+        }
     }
-    return memchr(*data, 0, (size_t)*size) == NULL ? 0 : -1;
+    return text && UNLIKELY(nul) ? -1 : 0;
 }
 
-/* Store an integer of `size` bytes; -1 if it is none or does not fit. */
-static inline int
-store_signed(PyObject *value, int bits, void *to)
+/* The bytes of a string. */
+static ALWAYS_INLINE int
+text_of(PyObject *value, const char **data, Py_ssize_t *size)
 {
-    long long number = PyLong_AsLongLong(value);
-    if (UNLIKELY(number == -1 && PyErr_Occurred())) {
+    if (LIKELY(PyUnicode_CheckExact(value)) || PyUnicode_Check(value)) {
+        *data = PyUnicode_AsUTF8AndSize(value, size);
+        return *data != NULL ? 0 : -1;
+    }
+    return PyBytes_CheckExact(value) ? PyBytes_AsStringAndSize(value, (char **)data, size) : -1;
+}
+
+/* An integer; -1 with its overflow (1 or -1) told where it has more than 64 bits. */
+static ALWAYS_INLINE int
+number_of(PyObject *value, long long *number, int *overflow, const int plain)
+{
+    if (plain && UNLIKELY(!PyLong_CheckExact(value)) && !PyLong_Check(value)) {
+        return -1;
+    }
+    *number = PyLong_AsLongLongAndOverflow(value, overflow);
+    return !plain && *number == -1 && *overflow == 0 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Store an integer of `bits` bits; -1 if it is none or does not fit. */
+static ALWAYS_INLINE int
+store_signed(PyObject *value, int bits, void *to, const int plain)
+{
+    long long number;
+    int overflow;
+    if (number_of(value, &number, &overflow, plain) < 0 || UNLIKELY(overflow)) {
         return -1;
     }
     if (bits < 64 && UNLIKELY(number < -(1LL << (bits - 1)) || number >= 1LL << (bits - 1))) {
@@ -591,163 +664,193 @@ store_signed(PyObject *value, int bits, void *to)
     return 0;
 }
 
-static inline int
-store_unsigned(PyObject *value, int bits, void *to)
+static ALWAYS_INLINE int
+store_unsigned(PyObject *value, int bits, void *to, const int plain)
 {
-    long long number = PyLong_AsLongLong(value);
-    if (UNLIKELY(number == -1 && PyErr_Occurred())) {
-        return -1;
-    }
-    if (UNLIKELY(number < 0 || number >= 1LL << bits)) {
-        return -1;
+    long long number;
+    int overflow;
+    if (number_of(value, &number, &overflow, plain) < 0 || UNLIKELY((unsigned long long)number >> bits)) {
+        return -1; /* an overflow's -1 too */
     }
     memcpy(to, &number, (size_t)bits / 8);
     return 0;
 }
 
-static int
-store_u64(PyObject *value, void *to)
+/* Store what is above 2^63 - 1. */
+static __attribute__((noinline)) int
+store_large(PyObject *value, void *to)
 {
-    unsigned long long number = PyLong_AsUnsignedLongLong(value);
-    if (UNLIKELY(number == (unsigned long long)-1 && PyErr_Occurred()) && !PyLong_Check(value)) {
-        PyErr_Clear(); /* it does not ask for __index__ itself */
-        PyObject *index = PyNumber_Index(value);
-        if (index == NULL) {
-            return -1;
-        }
-        number = PyLong_AsUnsignedLongLong(index);
-        Py_DECREF(index);
+    PyObject *index = PyNumber_Index(value);
+    if (index == NULL) {
+        return -1;
     }
-    if (UNLIKELY(number == (unsigned long long)-1 && PyErr_Occurred())) {
+    unsigned long long number = PyLong_AsUnsignedLongLong(index);
+    Py_DECREF(index);
+    if (number == (unsigned long long)-1 && PyErr_Occurred()) {
         return -1;
     }
     memcpy(to, &number, 8);
     return 0;
 }
 
-/* Bytes of a field of fixed size; what they leave of it becomes zeros. */
-static inline int
-store_bytes(const char *data, Py_ssize_t size, const Parameter *parameter, char *to)
+static ALWAYS_INLINE int
+store_u64(PyObject *value, void *to, const int plain)
 {
-    if (UNLIKELY(size > parameter->size)) {
+    long long number;
+    int overflow;
+    if (number_of(value, &number, &overflow, plain) < 0) {
         return -1;
     }
-    memcpy(to, data, (size_t)size);
-    memset(to + size, 0, parameter->size - (size_t)size);
+    if (UNLIKELY(number < 0)) {
+        return overflow > 0 ? store_large(value, to) : -1;
+    }
+    memcpy(to, &number, 8);
     return 0;
 }
 
-/*
- * Store one value in the fixed part, or keep its bytes in `piece`. -1 if that takes patience, with or without an error
- * set. The codes of integers and floats are those of Python's struct; the others: 't' text and 's' bytes of at most
- * `size`, 'S' of exactly `size`, 'T' dynamic text, 'D' dynamic bytes.
- */
-static inline int
-convert(const Parameter *parameter, PyObject *value, char *fixed, Piece *piece)
+static ALWAYS_INLINE int
+store_double(PyObject *value, void *to, const int plain)
 {
-    char *to = fixed + parameter->offset;
-    const char *data;
+    if (plain && !PyFloat_CheckExact(value) && !PyLong_CheckExact(value)) {
+        return -1;
+    }
+    double number = PyFloat_AsDouble(value);
+    if (UNLIKELY(number == -1.0) && PyErr_Occurred()) {
+        return -1;
+    }
+    memcpy(to, &number, 8);
+    return 0;
+}
+
+/* Store bytes in a field of a fixed size; what they leave of it becomes zeros. */
+static int
+store_bytes(PyObject *value, const Parameter *parameter, unsigned char *to)
+{
+    char *data;
     Py_ssize_t size;
-    double number;
-    switch (parameter->op) {
-    case 'b':
-        return store_signed(value, 8, to);
-    case 'B':
-        return store_unsigned(value, 8, to);
-    case 'h':
-        return store_signed(value, 16, to);
-    case 'H':
-        return store_unsigned(value, 16, to);
-    case 'i':
-        return store_signed(value, 32, to);
-    case 'I':
-        return store_unsigned(value, 32, to);
-    case 'q':
-        return store_signed(value, 64, to);
-    case 'Q':
-        return store_u64(value, to);
-    case 'd':
-        number = PyFloat_AsDouble(value);
-        if (number == -1.0 && PyErr_Occurred()) {
+    int text = parameter->op == 't';
+    if (text) {
+        if (text_of(value, (const char **)&data, &size) < 0) {
             return -1;
         }
-        memcpy(to, &number, 8);
-        return 0;
-    case 't':
-        return text_of(value, &data, &size) < 0 ? -1 : store_bytes(data, size, parameter, to);
-    case 's':
-    case 'S':
-        if (PyBytes_Check(value)) {
-            data = PyBytes_AsString(value);
-            size = PyBytes_Size(value);
-        } else if (PyByteArray_Check(value)) {
-            data = PyByteArray_AsString(value);
-            size = PyByteArray_Size(value);
-        } else {
-            return -1;
-        }
-        if (parameter->op == 'S' && size != parameter->size) {
-            return -1;
-        }
-        return store_bytes(data, size, parameter, to);
-    case 'T':
-        if (text_of(value, &piece->data, &size) < 0) {
-            return -1;
-        }
-        break;
-    case 'D':
-        if (!PyBytes_CheckExact(value)) {
-            return -1;
-        }
-        piece->data = PyBytes_AsString(value);
+    } else if (PyBytes_Check(value)) {
+        data = PyBytes_AsString(value);
         size = PyBytes_Size(value);
-        break;
-    default:
+    } else if (PyByteArray_Check(value)) {
+        data = PyByteArray_AsString(value);
+        size = PyByteArray_Size(value);
+    } else {
         return -1;
     }
-    if (UNLIKELY(size > MAX_BODY_SIZE)) {
+    if (size > parameter->size || (parameter->op == 'S' && size != parameter->size)) {
         return -1;
     }
-    piece->size = (uint32_t)size;
-    piece->terminator = parameter->op == 'T';
-    return 1;
+    memset(to + size, 0, parameter->size - (size_t)size);
+    return copy(to, data, (size_t)size, text);
+}
+
+/* Store bytes behind all that is stored yet, within `room`, and in the fixed part where they are; their size, or -1. */
+static ALWAYS_INLINE Py_ssize_t
+store_dynamic(PyObject *value, const Parameter *parameter, unsigned char *body, size_t end, size_t room, const int text)
+{
+    const char *data;
+    Py_ssize_t found;
+    if (text) {
+        if (text_of(value, &data, &found) < 0) {
+            return -1;
+        }
+    } else if (!PyBytes_CheckExact(value) || PyBytes_AsStringAndSize(value, (char **)&data, &found) < 0) {
+        return -1;
+    }
+    size_t size = (size_t)found;
+    unsigned char *to = body + end;
+    if (UNLIKELY(end + size + (size_t)text > room) || copy(to, data, size, text) < 0) {
+        return -1;
+    }
+    if (text) {
+        to[size++] = 0;
+    }
+    uint32_t where = (uint32_t)size << 16 | (uint32_t)(end - parameter->base);
+    memcpy(body + parameter->offset, &where, 4);
+    return (Py_ssize_t)size;
 }
 
 /*
- * Pack a whole call: the fixed part into `fixed`, the rest into `pieces`. The size of the body, 0 if it takes
- * patience. The pieces point into the values, which the caller of the call holds.
+ * Pack a whole call into the `room` bytes at `body`, all but the common header. The size of the body, 0 if it takes
+ * patience. The codes of integers and floats are those of Python's struct; the others: 't' text and 's' bytes of at
+ * most `size`, 'S' of exactly `size`, 'T' dynamic text, 'D' dynamic bytes. The padding, and no more than it at its
+ * largest, may stand behind the room.
  */
-static size_t
-pack(const Table *table, PyObject *const *values, uint16_t id, char *fixed, Piece *pieces)
+static ALWAYS_INLINE size_t
+pack(const Table *table, PyObject *const *values, unsigned char *body, size_t room, const int plain)
 {
     size_t end = table->fixed_size;
-    int count = 0;
-    if (UNLIKELY(end > MAX_BODY_SIZE)) {
+    if (UNLIKELY(end > room)) {
         return 0;
     }
-    for (const Parameter *parameter = table->parameters; parameter < table->parameters + table->count; parameter++) {
-        Piece *piece = &pieces[count];
-        int kept = convert(parameter, *values++, fixed, piece);
-        if (UNLIKELY(kept < 0)) {
+    const Parameter *last = table->parameters + table->count;
+    for (const Parameter *parameter = table->parameters; parameter < last; parameter++) {
+        PyObject *value = *values++;
+        unsigned char *to = body + parameter->offset;
+        Py_ssize_t done;
+        switch (parameter->op) {
+        case 'b':
+            done = store_signed(value, 8, to, plain);
+            break;
+        case 'B':
+            done = store_unsigned(value, 8, to, plain);
+            break;
+        case 'h':
+            done = store_signed(value, 16, to, plain);
+            break;
+        case 'H':
+            done = store_unsigned(value, 16, to, plain);
+            break;
+        case 'i':
+            done = store_signed(value, 32, to, plain);
+            break;
+        case 'I':
+            done = store_unsigned(value, 32, to, plain);
+            break;
+        case 'q':
+            done = store_signed(value, 64, to, plain);
+            break;
+        case 'Q':
+            done = store_u64(value, to, plain);
+            break;
+        case 'd':
+            done = store_double(value, to, plain);
+            break;
+        case 't':
+        case 's':
+        case 'S':
+            done = store_bytes(value, parameter, to);
+            break;
+        case 'T':
+            done = store_dynamic(value, parameter, body, end, room, 1);
+            end += (size_t)done;
+            break;
+        case 'D':
+            done = store_dynamic(value, parameter, body, end, room, 0);
+            end += (size_t)done;
+            break;
+        default:
             return 0;
         }
-        if (kept) {
-            uint32_t size = piece->size + piece->terminator;
-            uint32_t where = size << 16 | (uint32_t)(end - parameter->base);
-            memcpy(fixed + parameter->offset, &where, 4);
-            end += size;
-            count++;
-            if (UNLIKELY(end > MAX_BODY_SIZE)) {
-                return 0;
-            }
+        if (UNLIKELY(done < 0)) {
+            return 0;
         }
     }
-    int32_t thread = current_thread();
-    memcpy(fixed, &id, 2);
-    memset(fixed + 2, 0, 2);
-    memcpy(fixed + 4, &thread, 4);
+    memset(body + end, 0, 4);
     end = (end + 3) & ~(size_t)3;
     return end < MIN_BODY ? MIN_BODY : end;
+}
+
+/* The common header of a record; its CPU is told when it is committed. */
+static ALWAYS_INLINE uint64_t
+common_header(uint32_t word, uint16_t cpu)
+{
+    return word >> WORD_ID_SHIFT | (uint32_t)cpu << 16 | (uint64_t)(uint32_t)current_thread() << 32;
 }
 
 /* The keywords of a call, as a dict. */
@@ -809,23 +912,11 @@ emit_in_python(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t giv
 
 /* Hand the packed record to the writer's `commit`, which takes it in Python. */
 static PyObject *
-commit_in_python(Event *self, const char *fixed, const Piece *pieces, int count, size_t size)
+commit_in_python(Event *self, const unsigned char *body, size_t size)
 {
-    PyObject *body = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (body == NULL) {
-        return NULL;
-    }
-    char *start = PyBytes_AsString(body), *at = start + self->table->fixed_size;
-    memset(start, 0, size);
-    memcpy(start, fixed, self->table->fixed_size);
-    for (int n = 0; n < count; n++) {
-        memcpy(at, pieces[n].data, pieces[n].size);
-        at += pieces[n].size + pieces[n].terminator;
-    }
     PyObject *writer = Py_NewRef(self->writer);
-    PyObject *done = PyObject_CallMethod(writer, "commit", "nO", (Py_ssize_t)self->index, body);
+    PyObject *done = PyObject_CallMethod(writer, "commit", "ny#", (Py_ssize_t)self->index, body, (Py_ssize_t)size);
     Py_DECREF(writer);
-    Py_DECREF(body);
     return done;
 }
 
@@ -866,12 +957,43 @@ await_answer(Event *self)
     return word == -1 && PyErr_Occurred() ? -1 : word & UINT32_MAX;
 }
 
-/* A call of an event that somebody listens to, or of any event while debugging. */
-static PyObject *
-emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+/*
+ * Write a record right where it belongs, behind the last one that is committed, where no reader looks; nobody else
+ * writes there, since none of the program's code runs meanwhile. Whether it is done: 0, with nothing done, for a page
+ * that is full, a value that takes patience, a time that takes more words.
+ */
+static ALWAYS_INLINE int
+write_in_place(Cursor *cursor, uint64_t *counters, uint32_t word, const Table *table, PyObject *const *values)
 {
-    char fixed[MAX_BODY_SIZE + MIN_BODY];
-    Piece pieces[MAX_FIELDS];
+    uint64_t off = cursor->off;
+    if (UNLIKELY(off + MIN_BODY > ROOM || off == 0)) {
+        return 0;
+    }
+    unsigned char *at = cursor->base + off, *body = at + SHORT_HEADER;
+    size_t size = pack(table, values, body, ROOM - off, 1);
+    if (UNLIKELY(size == 0)) {
+        return 0;
+    }
+    uint64_t now = monotonic_ns();
+    uint64_t delta = now - cursor->last;
+    if (UNLIKELY(delta > DELTA_MAX)) {
+        return 0;
+    }
+    if (UNLIKELY(size > SHORT_BODY_MAX)) {
+        memmove(at + LONG_HEADER, body, size);
+    }
+    body = begin_record(at, size, (uint32_t)delta);
+    uint64_t header = common_header(word, current_cpu());
+    memcpy(body, &header, sizeof header);
+    commit(cursor, counters, body + size, now);
+    return 1;
+}
+
+/* A call that takes more than that: values that run code, another page, another ring, another kind of writer. */
+static __attribute__((noinline)) PyObject *
+emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    unsigned char body[MAX_BODY_SIZE + MIN_BODY];
     PyObject *bound[MAX_FIELDS];
     PyObject *const *values = args;
     if (UNLIKELY(word & WORD_PENDING)) {
@@ -888,26 +1010,28 @@ emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObje
         return NULL;
     }
     const Table *table = self->table;
-    if (UNLIKELY(names != NULL || given != table->count || given != table->positional)) {
+    if (names != NULL || given != table->plain) {
         if (bind_arguments(table, args, given, names, bound) < 0) {
             return none_for(emit_in_python(self, word, args, given, names));
         }
         values = bound;
     }
-    size_t size = pack(table, values, (uint16_t)(word >> WORD_ID_SHIFT), fixed, pieces);
+    size_t size = pack(table, values, body, MAX_BODY_SIZE, 0);
     if (UNLIKELY(size == 0)) {
         return none_for(emit_in_python(self, word, args, given, names));
     }
+    uint64_t header = common_header(word, 0);
+    memcpy(body, &header, sizeof header);
     /* The values' own code may have run until here, forked even. From here on, none. */
     Cursor *cursor = self->cursor;
     if (UNLIKELY(cursor == NULL)) {
         if (self->writer == NULL) {
             Py_RETURN_NONE;
         }
-        return none_for(commit_in_python(self, fixed, pieces, table->dynamic, size));
+        return none_for(commit_in_python(self, body, size));
     }
     size_t slot = self->index * COUNTERS_PER_EVENT;
-    int outcome = put(cursor, slot, fixed, table->fixed_size, pieces, table->dynamic, size);
+    int outcome = put(cursor, slot, body, size);
     if (LIKELY(outcome == WRITTEN) || (outcome == FULL && count_full(cursor, slot))) {
         Py_RETURN_NONE;
     }
@@ -916,7 +1040,23 @@ emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObje
         Py_DECREF(writer);
         return none_for(done);
     }
-    return none_for(commit_in_python(self, fixed, pieces, table->dynamic, size));
+    return none_for(commit_in_python(self, body, size));
+}
+
+/* A call of an event that somebody listens to, or of any event while debugging. */
+static PyObject *
+emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    Cursor *cursor = self->cursor;
+    const Table *table = self->table;
+    if (LIKELY(cursor != NULL && table != NULL && given == table->plain && names == NULL) &&
+        LIKELY(word != 0 && !(word & WORD_PENDING))) {
+        if (LIKELY(write_in_place(cursor, cursor->counters + self->index * COUNTERS_PER_EVENT, word, table, args))) {
+            Py_RETURN_NONE;
+        }
+        PyErr_Clear(); /* nothing of the program has run: what failed fails once more */
+    }
+    return emit_patiently(self, word, args, given, names);
 }
 
 static PyObject *
