@@ -28,7 +28,8 @@ class LocalHandle:
         while True:
             self._tracer.activity.clear()
             try:
-                return self._tracer.loop.call(lambda: self._node.read(size))
+                with self._tracer.loop.lock:  # not a call in the loop: that would wake it, and it would wake us
+                    return self._node.read(size)
             except Refused as refused:
                 if refused.errno != errno.EAGAIN:
                     raise

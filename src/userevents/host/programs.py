@@ -284,8 +284,7 @@ class Programs:
                 with self._at_its_own_risk(program):
                     if program.alive and program.grow(self._max_ring_pages):
                         self._log("info", f"pid {program.pid}: larger ring")
-        if not moved:
-            self._set_waiting()
+        self._set_waiting()
         return moved
 
     def _drain(self, program: TracedProgram, *, pressing: bool = False) -> bool:

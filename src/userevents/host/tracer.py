@@ -27,6 +27,9 @@ from .memory import keep_heap
 from .programs import Programs, is_session
 
 TRACER_VERSION = 1
+_CALM_S = 0.02
+_CALM_SIZE = 32 << 10
+"""Bytes of records in one turn below which the next one may come later: the bell tells if a program hurries."""
 _BUSY_S = 0.005
 _HURRY_S = 0.001
 _HURRY_SIZE = 128 << 10
@@ -226,12 +229,18 @@ class Tracer:
                 poke()
             except Exception as error:
                 self._trouble(error)
-        self.activity.set()
-        if self._programs.drained_size >= _FLOOD_SIZE or self._programs.feed.is_behind:
-            return 0.0
-        if moved:
-            return _HURRY_S if self._programs.drained_size >= _HURRY_SIZE else _BUSY_S
+        if moved or self._programs.feed.is_behind:
+            self.activity.set()
+            return self._soon(self._programs.drained_size)
         return _IDLE_S if self._sees else _BLIND_S
+
+    def _soon(self, size: int) -> float:
+        """How long to sleep after a turn in which `size` bytes of records came."""
+        if size >= _FLOOD_SIZE or self._programs.feed.is_behind:
+            return 0.0
+        if size >= _HURRY_SIZE:
+            return _HURRY_S
+        return _BUSY_S if size >= _CALM_SIZE or not self._sees else _CALM_S
 
     def _seen(self) -> None:
         for seen in self._watch.read() if self._watch.fd >= 0 else ():
