@@ -14,6 +14,8 @@ from .counts import NOTHING, Ends, Snapshot, ends, passed_by
 from .program import DeclaredEvent, TracedProgram
 
 _READ_SIZE = 4 << 20
+_STEP_PAGES = 16
+"""Pages copied at a time: what is lost when the program overwrites the oldest just then."""
 _TRIES = 20
 
 
@@ -68,11 +70,19 @@ class FlightView:
                 left_out += seek_time(cursor, since_ns)
             start, begun, gone = cursor.position, cursor.passed, cursor.overwritten
             time_before = cursor.time_before(start) if start.offset else None
-            while pieces := cursor.take(_READ_SIZE, until):
+            copied: list[bytes] = []
+            while pieces := cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + _STEP_PAGES, 0))):
+                if (
+                    cursor.overwritten != gone
+                ):  # what was copied so far is older than what is gone: begin anew behind it
+                    copied.clear()
+                    begun, gone = cursor.passed, cursor.overwritten
+                    continue
                 for piece in pieces:
                     is_rest = isinstance(piece, Part) and Position(piece.seq, piece.offset) == start
                     before = time_before if is_rest else None
-                    found.append(frames.piece_frame(self.program, generation, piece, time_before=before))
+                    copied.append(frames.piece_frame(self.program, generation, piece, time_before=before))
+            found += copied
             kept += cursor.passed - begun - (cursor.overwritten - gone)
         return found, kept, left_out
 
