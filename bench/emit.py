@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from userevents import event, u32, u64
 from userevents.client.native import native
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "workers"))
+from cases import bench_event, call, empty, guard, write
 
 ROUNDS = 15
 CALLS = 4000
@@ -30,30 +32,8 @@ GOALS = {
 LOGGED = "logging"
 
 
-@event
-def bench_event(number: u32, total: u64, text: str) -> None:
-    "Three fields: u32, u64 and a string of 12 characters."
-
-
 def cases(log: logging.Logger, on: bool) -> dict[str, Callable[[int], None]]:
     """Return the loops to measure, the empty one first."""
-
-    def empty(count: int) -> None:
-        for _ in range(count):
-            pass
-
-    def guard(count: int) -> None:
-        for _ in range(count):
-            if bench_event:
-                pass
-
-    def call(count: int) -> None:
-        for number in range(count):
-            bench_event(number, number, "hello world!")
-
-    def write(count: int) -> None:
-        for number in range(count):
-            bench_event.write(number, number, "hello world!")
 
     def keywords(count: int) -> None:
         for number in range(count):

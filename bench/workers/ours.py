@@ -2,34 +2,8 @@
 
 import logging
 
+from cases import bench_event, call, guard, write
 from loop import serve
-
-from userevents import event, u32, u64
-
-
-@event
-def bench_event(number: u32, total: u64, text: str) -> None:
-    "Three fields: u32, u64 and a string of 12 characters."
-
-
-def call(count: int) -> None:
-    """Call the event."""
-    for number in range(count):
-        bench_event(number, number, "hello world!")
-
-
-def write(count: int) -> None:
-    """Call its `write`."""
-    for number in range(count):
-        bench_event.write(number, number, "hello world!")
-
-
-def guard(count: int) -> None:
-    """Test it."""
-    for _number in range(count):
-        if bench_event:
-            pass
-
 
 log = logging.getLogger("bench")
 log.setLevel(logging.INFO)

@@ -518,13 +518,13 @@ make_table(Event *self)
 {
     PyObject *parameters;
     unsigned int fixed_size;
-    int positional, dynamic; /* how many are dynamic shows as well as it goes */
+    int positional;
     Table *table = NULL;
     PyObject *described = PyObject_CallMethod((PyObject *)self, "_describe", NULL);
     if (described == NULL) {
         return -1;
     }
-    if (!PyArg_ParseTuple(described, "IiiO!", &fixed_size, &positional, &dynamic, &PyTuple_Type, &parameters)) {
+    if (!PyArg_ParseTuple(described, "IiO!", &fixed_size, &positional, &PyTuple_Type, &parameters)) {
         goto done;
     }
     Py_ssize_t count = PyTuple_Size(parameters);

@@ -141,11 +141,11 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
 
 def native_table(
     fields: Sequence[Field], parameters: Sequence[Parameter]
-) -> tuple[int, int, int, tuple[tuple[str, int, int, int, str, bool, object], ...]]:
+) -> tuple[int, int, tuple[tuple[str, int, int, int, str, bool, object], ...]]:
     """Describe a declaration to the native packer, which does the same as the generated function.
 
-    Returns the size of the fixed part, how many parameters are positional and how many fields dynamic, and for each
-    field (operation, offset, size, what a dynamic offset counts from, name, whether it has a default, the default).
+    Returns the size of the fixed part, how many parameters are positional, and for each field (operation, offset,
+    size, what a dynamic offset counts from, name, whether it has a default, the default).
     """
     rows = []
     offset = RECORD_HEADER_SIZE
@@ -156,7 +156,7 @@ def native_table(
         rows.append((_operation(field), offset, field.size, base, parameter.name, has_default, default))
         offset += field.size
     positional = sum(not parameter.keyword_only for parameter in parameters)
-    return offset, positional, sum(map(is_dynamic, fields)), tuple(rows)
+    return offset, positional, tuple(rows)
 
 
 def _operation(field: Field) -> str:

@@ -8,7 +8,7 @@ Source: user_events contract, lifecycle.md section 6, for what becomes of the us
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from ..engine import Caller, UserEventMm, Writer
@@ -156,12 +156,6 @@ class Clients:
         except OSError:
             return
         watch(self._events.fileno(), self.catch_up)
-
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    def __iter__(self) -> Iterable[Client]:
-        return iter(tuple(self._clients.values()))
 
     def thread(self, tid: int, uid: int, gid: int) -> ClientThread | None:
         """The thread that makes a call; None where its process cannot be seen (another PID namespace)."""
