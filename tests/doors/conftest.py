@@ -1,24 +1,31 @@
-"""A socket door with a real listener and a real loop in a thread of its own, and raw clients for it."""
+"""What the tests of doors share: a socket door in a thread of its own and raw clients for it; FUSE; native clients."""
 
 import os
 import queue
 import selectors
+import shutil
 import socket
 import struct
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pytest
 
+from tests.conftest import ROOT, require
+from tests.doors.servers import DEVICE, miss
 from tests.engine.world import World
 from userevents.abi import socket as wire
 from userevents.doors import SocketDoor
 from userevents.tracefs import PlainSystem, Tree
 
 T = TypeVar("T")
+_SOURCES: Final = ROOT / "tests" / "native"
 
 
 class Loop:
@@ -225,3 +232,48 @@ def client(connect: Callable[..., RawClient]) -> RawClient:
     made = connect()
     assert made.hello() == (wire.MAGIC, wire.VERSION, 0)
     return made
+
+
+@pytest.fixture(scope="session")
+def fuse() -> None:
+    """Go on only where FUSE can be mounted."""
+    if not DEVICE.exists():
+        miss(f"there is no {DEVICE}")
+    if os.geteuid() != 0:
+        miss("only root can mount")
+    probe = [sys.executable, "-c", "import os; os.open('/dev/fuse', os.O_RDWR); os.unshare(os.CLONE_NEWNS)"]
+    if sys.version_info < (3, 12):
+        probe = ["unshare", "-m", sys.executable, "-c", "import os; os.open('/dev/fuse', os.O_RDWR)"]
+    tried = subprocess.run(probe, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        miss(f"mounts are not permitted here: {tried.stderr.strip().splitlines()[-1:]}")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory to mount on that every user can reach."""
+    directory = Path(tempfile.mkdtemp(prefix="userevents-mount-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", directory], capture_output=True, check=False)
+        directory.rmdir()
+
+
+@pytest.fixture(scope="session")
+def native() -> Iterator[Callable[[str], str]]:
+    """Gives the path of a native client, compiled on first use, that every user can run."""
+    gcc = require("gcc")
+    directory = Path(tempfile.mkdtemp(prefix="userevents-native-"))
+    directory.chmod(0o755)
+
+    def compiled(name: str) -> str:
+        program = directory / name
+        if not program.exists():
+            flags = ["-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"]
+            subprocess.run([gcc, *flags, "-o", program, _SOURCES / f"{name}.c"], check=True)
+        return str(program)
+
+    yield compiled
+    shutil.rmtree(directory)

@@ -1,4 +1,6 @@
 // life FILE EVENT BIT SIZE: register, write when enabled in one and in many vectors, unregister when disabled, delete.
+#include <poll.h>
+
 #include "user_events.h"
 
 static long write_vectors(int fd, uint32_t index, int count) {
@@ -20,6 +22,8 @@ int main(int argc, char **argv) {
     told("open", fd < 0 ? -1 : 0);
     if (fd < 0)
         return 1;
+    struct pollfd polled = {fd, POLLIN | POLLOUT, 0};
+    told("poll", poll(&polled, 1, 0) < 0 ? -1 : polled.revents);
     told("reg", reg(fd, text, bit, size, &index));
     told("index", index);
     told("reg again", reg(fd, text, bit, size, &index));

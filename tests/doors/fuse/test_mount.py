@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.doors.fuse.conftest import Mount, wait_for
+from tests.doors.servers import Mount, wait_for
 
 ANSWER_S = 1.0 * PATIENCE
 WAITERS = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.doors.fuse.conftest import Run
+from tests.doors.servers import Run
 
 SCRIPT = """
 set -e

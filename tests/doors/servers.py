@@ -1,0 +1,134 @@
+"""Doors served by the command itself, in a process of its own: mounted for everybody, or private to one program.
+
+A test never serves the files that it looks at: who serves a mount cannot answer itself.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+import pytest
+
+from tests.conftest import PATIENCE, ROOT
+
+DEVICE: Final = Path("/dev/fuse")
+TRACING: Final = Path("/sys/kernel/tracing")
+NOBODY: Final = 65534
+
+
+class Mount:
+    """A running ``userevents mount``."""
+
+    def __init__(self, place: Path, *options: str) -> None:
+        self.place = place
+        self._options = options
+        self.start()
+
+    def start(self) -> None:
+        """Mount (again)."""
+        command = [sys.executable, "-P", "-m", "userevents", "mount", *self._options, str(self.place)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        said = self.process.stderr.readline()
+        assert "Ctrl-C ends it" in said, said + self.process.stderr.read()
+
+    def read(self, path: str) -> str:
+        """A file of the tree."""
+        return (self.place / path).read_text(encoding="latin-1")
+
+    def write(self, path: str, text: str) -> None:
+        """Write to a file of the tree as ``echo -n`` does."""
+        fd = os.open(self.place / path, os.O_WRONLY | os.O_TRUNC)
+        try:
+            os.write(fd, text.encode("latin-1"))
+        finally:
+            os.close(fd)
+
+    def is_mounted(self) -> bool:
+        """Whether anything is, dead or alive."""
+        return f" {self.place} " in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """End the server; return what it said."""
+        self.process.send_signal(number)
+        try:
+            return self.process.communicate(timeout=10)[1]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def miss(problem: str) -> NoReturn:
+    """Skip the test, or fail it where FUSE was promised to be there."""
+    if "fuse" in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
+        pytest.fail(f"{problem}, and here it must work (USEREVENTS_REQUIRE)")
+    pytest.skip(problem)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 10 * PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to hold within 10 s"
+        time.sleep(0.005)
+
+
+class Run:
+    """Runs ``userevents run`` with `options`, as some user, who may need another Python."""
+
+    def __init__(self, uid: int, runtime: Path, python: str | None, *options: str) -> None:
+        self.uid = uid
+        self._environment = os.environ | {
+            "USEREVENTS_DIR": str(runtime),
+            "PYTHONPATH": f"{ROOT / 'src'}:{Path(click.__file__).parent.parent}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._command = [python or sys.executable, "-P", "-m", "userevents", "run", *options, "--"]
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """Start one program."""
+        return subprocess.Popen(
+            [*self._command, *command],
+            user=self.uid,
+            group=self.uid,
+            extra_groups=[],
+            env=self._environment,
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        """Run one program to its end."""
+        with self.start(*command) as process:
+            try:
+                out, err = process.communicate(timeout=40 * PATIENCE)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def python_for_nobody() -> str:
+    """A Python that a user who may nothing can run, and that may make user namespaces."""
+    code = "import os, sys, ctypes; sys.exit(sys.version_info < (3, 11) or ctypes.CDLL(None).unshare(0x10000000) != 0)"
+    told = ""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        try:
+            tried = subprocess.run(
+                [python, "-c", code], user=NOBODY, group=NOBODY, cwd="/", capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            told += f" {python}: {error.strerror};"
+            continue
+        if tried.returncode == 0:
+            return python
+        told += f" {python}: {tried.stderr.strip() or 'no user namespaces, or too old'};"
+    miss(f"no Python that an unprivileged user can use:{told}")
