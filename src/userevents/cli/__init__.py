@@ -21,6 +21,7 @@ VERBS = {
     "trigger": "Have something done when an event is written.",
     "cat": "Show a file of the running tracer's tree.",
     "write": "Write to a file of the running tracer's tree.",
+    "lint": "Say whether a declaration will be taken, and what is wrong with it.",
     "run": "Run a native program with user_events of its own.",
     "mount": "Serve the tracing tree at /sys/kernel/tracing.",
     "recover": "Finish the trace of a recorder that was killed.",

@@ -9,6 +9,7 @@ from .event import Holder, UserEvent
 from .group import Group
 from .history import Entry, GoneEvent, History
 from .ids import IdPool
+from .lint import Problem, Verdict, lint
 from .open_file import OpenFile
 from .ports import Caller, Fault, Memory, Observer, Pageable, Probe, Task, UserMemory, Writer
 from .profile import PROFILES, V6_4, V6_12, Profile
@@ -33,13 +34,16 @@ __all__ = [
     "OpenFile",
     "Pageable",
     "Probe",
+    "Problem",
     "Profile",
     "Task",
     "UserEvent",
     "UserEventMm",
     "UserMemory",
+    "Verdict",
     "Work",
     "WorkQueue",
     "Writer",
+    "lint",
     "parse_deletion",
 ]

@@ -6,13 +6,23 @@ Programs under trace import this room at start-up: it stays small and imports no
 
 from .format import dynamic_events_line, format_text
 from .format_reader import EventFormat, parse_format
-from .grammar import Declaration, Field, fields_text, min_payload, parse_command, parse_declaration, parse_fields
+from .grammar import (
+    BadField,
+    Declaration,
+    Field,
+    fields_text,
+    min_payload,
+    parse_command,
+    parse_declaration,
+    parse_fields,
+)
 from .matching import clash, difference, matches
 from .payload import Checks, checks, decode, passes, validate
 from .trace_text import kernel_text
 from .types import field_size
 
 __all__ = [
+    "BadField",
     "Checks",
     "Declaration",
     "EventFormat",

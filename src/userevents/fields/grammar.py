@@ -38,6 +38,20 @@ class Field(NamedTuple):
         return f"{self.ctype} {self.name}"
 
 
+class BadField(Refused):
+    """A field that cannot be parsed: `size` characters of `piece`, from `at` on, are at fault.
+
+    `piece` is the field as it was written, leading white space gone; `at` may point past its end.
+    """
+
+    def __init__(self, number: int, piece: str, problem: str, at: int, size: int) -> None:
+        super().__init__(number, f"field {piece!r}: {problem}")
+        self.piece = piece
+        self.problem = problem
+        self.at = at
+        self.size = max(size, 1)
+
+
 class Declaration(NamedTuple):
     """An event as declared: its name and its fields in order."""
 
@@ -129,17 +143,19 @@ def _parse_field(piece: str, offset: int) -> Field:
     """Parse one field, its leading white space gone: TYPE NAME, or struct TAG NAME SIZE."""
     ctype, *rest = _split_field(piece)
     if not rest:
-        raise _refused(piece, _no_name(piece))
+        raise _no_name(piece)
+    size_at = 0
     if piece.startswith(STRUCT) and len(rest) > 1:
-        size = _struct_size(piece, rest[1])
+        size_at = len(ctype) + len(rest[0]) + 2
+        size = _struct_size(piece, rest[1], size_at)
         last = 2
     else:
         size = _known_size(piece, ctype)
         last = 1
     if len(rest) > last:
-        raise _refused(piece, _too_many(rest, last))
+        raise _too_many(piece, ctype, rest, last)
     if size > _INT_MAX:
-        raise _negative_size(piece, size)
+        raise _negative_size(piece, size, size_at)
     return Field(ctype, rest[0], size, offset, is_signed(ctype))
 
 
@@ -149,7 +165,7 @@ def _split_field(piece: str) -> list[str]:
     end = piece.find(" ", len(prefix))
     if end < 0:
         if prefix:
-            raise _refused(piece, f"a name must follow the type, as in '{piece} NAME'")
+            raise _refused(piece, f"a name must follow the type, as in '{piece} NAME'", len(piece), 1)
         return [piece]
     return [piece[:end], *piece[end + 1 :].split(" ")]
 
@@ -158,33 +174,40 @@ def _known_size(piece: str, ctype: str) -> int:
     try:
         return field_size(ctype)
     except Refused as refusal:
-        raise _refused(piece, refusal.reason) from None
+        raise _refused(piece, refusal.reason, 0, len(ctype)) from None
 
 
-def _struct_size(piece: str, text: str) -> int:
+def _struct_size(piece: str, text: str, at: int) -> int:
     size = unsigned(text, 10)
     if not size:
-        raise _refused(piece, f"the size {text!r} is not a decimal from 1 to {_INT_MAX}")
+        raise _refused(piece, f"the size {text!r} is not a decimal from 1 to {_INT_MAX}", at, len(text))
     return size
 
 
-def _negative_size(piece: str, size: int) -> Refused:
+def _negative_size(piece: str, size: int, at: int) -> BadField:
     """A size that the kernel's int holds as a negative number is returned as if it were an error."""
     number = (1 << 32) - size
-    return _refused(piece, f"the size {size} is more than {_INT_MAX}", number if number <= _MAX_ERRNO else errno.EINVAL)
+    problem = f"the size {size} is more than {_INT_MAX}"
+    return BadField(number if number <= _MAX_ERRNO else errno.EINVAL, piece, problem, at, len(piece) - at)
 
 
-def _no_name(piece: str) -> str:
-    if any(space in piece for space in SPACES):
-        return "type and name must be separated by one blank, not by a tab, a newline or the like"
-    return f"a name must follow the type, as in '{piece} NAME'"
+def _no_name(piece: str) -> BadField:
+    at = next((at for at, char in enumerate(piece) if char in SPACES), -1)
+    if at >= 0:
+        problem = "type and name must be separated by one blank, not by a tab, a newline or the like"
+        return _refused(piece, problem, at, 1)
+    return _refused(piece, f"a name must follow the type, as in '{piece} NAME'", len(piece), 1)
 
 
-def _too_many(rest: list[str], last: int) -> str:
+def _too_many(piece: str, ctype: str, rest: list[str], last: int) -> BadField:
     if "" in rest:
-        return "every blank counts: write exactly one between type and name, and none before ';' or at the end"
-    return f"{rest[last]!r} follows {rest[last - 1]!r}: separate fields by ';'"
+        problem = "every blank counts: write exactly one between type and name, and none before ';' or at the end"
+        number = rest.index("")
+    else:
+        problem = f"{rest[last]!r} follows {rest[last - 1]!r}: separate fields by ';'"
+        number = last
+    return _refused(piece, problem, len(ctype) + 1 + sum(len(word) + 1 for word in rest[:number]), len(rest[number]))
 
 
-def _refused(piece: str, problem: str, number: int = errno.EINVAL) -> Refused:
-    return Refused(number, f"field {piece!r}: {problem}")
+def _refused(piece: str, problem: str, at: int, size: int) -> BadField:
+    return BadField(errno.EINVAL, piece, problem, at, size)
