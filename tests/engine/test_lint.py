@@ -17,8 +17,8 @@ VECTORS = Path(__file__).parents[1] / "vectors" / "linux-6.12"
 GROUPS = ("names", "types", "match", "edges", "reg_flags", "random", "multi")
 # fmt: off
 WORDS = ("tick", "a/b", "n:", "n", "", "u32", "u64 a", "unsigned int", "unsigned", "long", "char[20]", "char[0x14]",
-         "char[]", "char[1025]", "struct s f 8", "struct s f", "struct s f 4294967295", "struct s f 0x8", "__rel_loc char[]",
-         "__data_loc", "__rel_loc unsigned char[] b", "a", "b", "\xa0", "\t", "\xe9")
+         "char[]", "char[1025]", "struct s f 8", "struct s f", "struct s f 4294967295", "struct s f 0x8",
+         "__rel_loc char[]", "__data_loc", "__rel_loc unsigned char[] b", "a", "b", "\xa0", "\t", "\xe9")
 # fmt: on
 SEPARATORS = (" ", " ", " ", ";", "; ", " ;", "  ", ";;", "")
 

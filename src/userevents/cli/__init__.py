@@ -23,6 +23,7 @@ VERBS = {
     "write": "Write to a file of the running tracer's tree.",
     "lint": "Say whether a declaration will be taken, and what is wrong with it.",
     "run": "Run a native program with user_events of its own.",
+    "serve": "Be the tracer for good, as a service.",
     "mount": "Serve the tracing tree at /sys/kernel/tracing.",
     "recover": "Finish the trace of a recorder that was killed.",
     "completion": "Print the shell code that completes commands.",

@@ -6,39 +6,16 @@ import time
 import click
 
 from .console import say
+from .policy import policy_options
 from .reach import failing
 
-_TRACING = "/sys/kernel/tracing"
+TRACING = "/sys/kernel/tracing"
 _TURN_S = 0.1
 
 
-def _mode(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        mode = int(value, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise click.BadParameter(f"'{value}' is no mode; write it in octal: 755")
-    return mode
-
-
-def _group(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None or value.isdigit():
-        return None if value is None else int(value)
-    import grp
-
-    try:
-        return grp.getgrnam(value).gr_gid
-    except KeyError:
-        raise click.BadParameter(f"there is no group '{value}'") from None
-
-
 @click.command()
-@click.option("--mode", callback=_mode, metavar="MODE", help="Who may enter the directory, in octal [700].")
-@click.option("--group", "gid", callback=_group, metavar="GROUP", help="The group all files belong to: a name or id.")
-@click.argument("directory", default=_TRACING, type=click.Path(exists=False, file_okay=False))
+@policy_options
+@click.argument("directory", default=TRACING, type=click.Path(exists=False, file_okay=False))
 def mount(mode: int | None, gid: int | None, directory: str) -> None:
     """Serve the tracing tree at DIRECTORY, by default /sys/kernel/tracing, until Ctrl-C. Needs root.
 

@@ -1,15 +1,19 @@
 """Reaching a tracer: the one that runs already, through its socket, or one in this process."""
 
+import contextlib
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..control import Access
+from ..control import Tracer as TracerControl
 from ..doors.socket import SocketDoor
 from ..errors import NoTracer
 from ..host import LocalAccess, Tracer
 from ..tracefs import Tree
 from .reach import join
 
+Log = Callable[[str, str], None]
 _START_S = 3.0
 _TURN_S = 0.05
 
@@ -17,35 +21,37 @@ _TURN_S = 0.05
 class Tracing:
     """A tracer to work with. `is_own` says that it lives in this process and ends with it.
 
-    Raises `NoTracer` if another tracer holds the lock but does not answer, `Unusable` if no runtime
+    With `alone` it must: `NoTracer` tells then who else is the tracer, and `sockets` that a service manager has made
+    are served, too. Raises `NoTracer` if another tracer holds the lock but does not answer, `Unusable` if no runtime
     directory serves.
     """
 
-    def __init__(self, *, log: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, *, log: Log | None = None, alone: bool = False, sockets: Sequence[socket.socket] = ()) -> None:
         self._doors: list[SocketDoor] = []
-        tracer = Tracer(log=log)
+        self._log = log
+        self.tracer: Tracer | None = None
         deadline = time.monotonic() + _START_S
         while True:
+            access = None if alone else _running()
+            if access is not None:
+                self.access: Access = access
+                return
+            tracer = Tracer(log=log)
             try:
                 tracer.start()
                 break
             except NoTracer as busy:
-                try:
-                    self.access: Access = join(busy)
-                    self.tracer: Tracer | None = None
-                    return
-                except NoTracer:
-                    if time.monotonic() > deadline:
-                        raise
+                if time.monotonic() > deadline or alone:
+                    raise _who(busy) from None
             time.sleep(_TURN_S)  # the other tracer is starting, or ending: join it, or take its place
         self.tracer = tracer
         tree = Tree(tracer)
         self.access = LocalAccess(tracer, tree)
-        tracer.loop.call(lambda: self._open_doors(tracer, tree))
+        tracer.loop.call(lambda: self._open_doors(tracer, tree, sockets))
 
-    def _open_doors(self, tracer: Tracer, tree: Tree) -> None:
-        for listener in tracer.listeners():
-            door = SocketDoor(tree, listener, tracer.loop)
+    def _open_doors(self, tracer: Tracer, tree: Tree, sockets: Sequence[socket.socket]) -> None:
+        for listener in tracer.listeners(sockets):
+            door = SocketDoor(tree, listener, tracer.loop, log=self._log)
             self._doors.append(door)
             tracer.pokes.append(door.poke)
 
@@ -71,3 +77,24 @@ class Tracing:
     def _close_doors(self) -> None:
         for door in self._doors:
             door.close()
+
+
+def _running() -> Access | None:
+    """The tracer that runs for this user, or that a service manager starts for us; None if there is none."""
+    try:
+        return join()
+    except NoTracer:
+        return None
+
+
+def _who(busy: NoTracer) -> NoTracer:
+    """Say who is the tracer, instead of where."""
+    try:
+        with contextlib.closing(join(busy)) as access:
+            pid = TracerControl(access).info().get("pid")
+    except NoTracer as silent:
+        return silent
+    return NoTracer(
+        f"process {pid} is this user's tracer already, and there is one at a time: end it, or give this one"
+        f" a directory of its own (USEREVENTS_DIR)"
+    )

@@ -82,6 +82,10 @@ class Programs:
         for gone in self.views.forget_gone(self._instances.values()):
             self._flights.forget_instance(gone)
 
+    def __len__(self) -> int:
+        """How many programs are known."""
+        return len(self._programs)
+
     def facts(self) -> list[dict[str, object]]:
         """Return what there is to tell of each program, for JSON."""
         return [program_facts(program) for program in self._programs.values()]

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..engine import Group
@@ -74,6 +74,8 @@ class Tracer:
             log=self._log,
         )
         self._locks: list[int] = []
+        self._foreign: set[str] = set()
+        """Sockets in our directories that a service manager made, and will listen on after us."""
         self._next_tick = 0.0
         self._rescan = True
         self._thread: threading.Thread | None = None
@@ -96,11 +98,21 @@ class Tracer:
         self._thread = threading.Thread(target=self._run, name="userevents-tracer", daemon=True)
         self._thread.start()
 
-    def listeners(self) -> list[socket.socket]:
-        """Return a listening socket in each runtime directory, for the door that serves the tree."""
-        found = []
+    def listeners(self, given: Iterable[socket.socket] = ()) -> list[socket.socket]:
+        """Return a listening socket in each runtime directory, for the door that serves the tree.
+
+        `given` ones, which a service manager has made, serve where they are; and one of a manager that would start
+        a tracer for whoever comes is left alone.
+        """
+        found = list(given)
+        self._foreign = {str(one.getsockname()) for one in found}
         for place in self.directories:
             path = f"{place}/{layout.SOCKET_NAME}"
+            if path in self._foreign:
+                continue
+            if _is_awaited(path):
+                self._foreign.add(path)
+                continue
             try:
                 os.unlink(path)
             except FileNotFoundError:
@@ -138,9 +150,9 @@ class Tracer:
             self._log("error", f"the tracer failed: {error!r}")
         finally:
             self._watch.close()
-            for place in self.directories:
+            for path in {f"{place}/{layout.SOCKET_NAME}" for place in self.directories} - self._foreign:
                 try:
-                    os.unlink(f"{place}/{layout.SOCKET_NAME}")
+                    os.unlink(path)
                 except OSError:
                     pass
             self._release_locks()
@@ -191,6 +203,14 @@ class Tracer:
             self._programs.feed.catch_up()
         else:
             self._programs.feed.turn()
+
+    def look_around(self) -> None:
+        """Look at everything in every directory once more."""
+        self._programs.scan(everything=True)
+
+    def census(self) -> tuple[int, int]:
+        """Return how many programs are traced and how many events there are."""
+        return len(self._programs), len(self.group.events)
 
     def settle(self) -> None:
         """Let the programs' enable words follow what somebody has switched, before it is told that it was done."""
@@ -259,6 +279,20 @@ def _directory(path: str) -> Iterator[int]:
         os.close(fd)
 
 
+def _is_awaited(path: str) -> bool:
+    """Whether somebody listens at the socket `path` though no tracer lives: a service manager."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            with _directory(os.path.dirname(path)) as fd:
+                sock.connect(f"/proc/self/fd/{fd}/{os.path.basename(path)}")
+        except BlockingIOError:
+            return True  # its queue is full
+        except OSError:
+            return False
+    return True
+
+
 def _keep(mark: Any) -> None:
     if mark is not None:
         mark.kept()
@@ -273,4 +307,6 @@ def _take_lock(place: str) -> int:
     if not locks.lock(fd):
         os.close(fd)
         raise NoTracer(f"another tracer serves '{place}'")
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)  # for people; what counts is the lock
     return fd

@@ -1,0 +1,127 @@
+"""`userevents serve`: the tracer for good, as a service."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .console import count, fail
+from .mount import TRACING
+from .policy import policy_options
+from .service import LEVELS, Log, Manager
+
+if TYPE_CHECKING:
+    from ..doors.fuse import FuseDoor
+    from .serving import Serving
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_TURN_S = 1.0
+_ANSWER_S = 5.0
+
+
+@click.command()
+@click.option(
+    "--mount", "mounted_at", is_flag=False, flag_value=TRACING, metavar="[DIR]", help=f"Serve files, too [{TRACING}]."
+)
+@policy_options
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log on stderr."
+)
+@click.option("--json", "as_json", is_flag=True, help="Log one JSON object per line.")
+@click.option(
+    "--print-unit", "unit", type=click.Choice(["service", "socket"]), help="Print a unit for systemd, and do nothing."
+)
+def serve(
+    mounted_at: str | None, mode: int | None, gid: int | None, log_level: str, as_json: bool, unit: str | None
+) -> None:
+    """Be the tracer until SIGTERM: every other verb uses this one, and no program is ever without.
+
+    Tells systemd when it is ready, what it does and that it lives; takes over a socket that systemd opened. With a
+    tracer always there, events that are enabled stay so from one program to the next.
+
+    \b
+    userevents serve
+    userevents serve --print-unit service > ~/.config/systemd/user/userevents.service
+    sudo userevents serve --mount --mode 750 --group tracing
+    """
+    from ..errors import UserEventsError
+    from .serving import serving
+    from .units import unit_text
+
+    if unit is not None:
+        click.echo(unit_text(unit, _command()), nl=False)
+        return
+    if mounted_at is None and (mode is not None or gid is not None):
+        raise click.UsageError("--mode and --group say who may use the mounted tree; say where: --mount")
+    log = Log(log_level, as_json=as_json)
+    manager = Manager(os.environ)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, signal.SIGHUP})  # before any thread: they inherit it
+    try:
+        with contextlib.ExitStack() as stack:
+            served = stack.enter_context(serving(log, manager.sockets()))
+            door = stack.enter_context(_mounted(served, mounted_at, mode, gid)) if mounted_at is not None else None
+            where = ", ".join(served.tracer.directories) + (f"; files at {mounted_at}" if mounted_at else "")
+            log("info", f"pid {os.getpid()} is the tracer: {where}")
+            manager.tell("READY=1", f"STATUS={_status(served)}")
+            _serve(served, door, manager, log)
+            manager.tell("STOPPING=1")
+    except UserEventsError as error:
+        manager.tell(f"STATUS={error}")
+        log("error", str(error))
+        sys.exit(1)
+
+
+def _command() -> list[str]:
+    """How this very program is started."""
+    name = os.path.abspath(sys.argv[0])
+    return (
+        [name]
+        if os.path.basename(name) == "userevents" and shutil.which(name)
+        else [sys.executable, "-m", "userevents"]
+    )
+
+
+@contextlib.contextmanager
+def _mounted(served: "Serving", path: str, mode: int | None, gid: int | None):  # type: ignore[no-untyped-def]
+    from ..doors import fuse
+
+    if mode is not None:
+        served.tree.chmod("", mode)
+    with served.door(fuse.mount(path, everyone=True), gid=gid) as door:
+        yield door
+
+
+def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Log) -> None:
+    """Watch over the tracer's threads until a signal comes, or one of them fails."""
+    turn_s = min(_TURN_S, manager.watchdog_s / 2 if manager.watchdog_s else _TURN_S)
+    status = ""
+    while True:
+        found = signal.sigtimedwait({*_ENDING, signal.SIGHUP}, turn_s)
+        if found is not None and found.si_signo != signal.SIGHUP:
+            log("info", f"{signal.Signals(found.si_signo).name}: ending")
+            return
+        if served.tracer.failure is not None:
+            fail(f"the tracer failed: {served.tracer.failure!r}")
+        if door is not None and not door.is_serving:
+            fail("the mounted tree was unmounted")
+        if found is not None:
+            _reload(served, manager, log)
+        lately, status = status, _status(served)  # which the loop's own thread answers: it lives
+        manager.tell("WATCHDOG=1", *([f"STATUS={status}"] if status != lately else []))
+
+
+def _reload(served: "Serving", manager: Manager, log: Log) -> None:
+    manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    served.tracer.loop.call(served.tracer.look_around)
+    log("info", "SIGHUP: looked at every directory again")
+    manager.tell("READY=1")
+
+
+def _status(served: "Serving") -> str:
+    programs, events = served.tracer.loop.call(served.tracer.census)
+    return f"{count(programs, 'program')}, {count(events, 'event')}, {count(served.tracing.clients(), 'client')}"
