@@ -2,10 +2,13 @@
 
 import os
 import sys
+from typing import IO
 
 import click
 
 from .console import fail, say
+from .expect import expect_options, expecting, verdict
+from .expectation import Expectation
 from .launch import NOT_EXECUTABLE, NOT_FOUND
 
 
@@ -17,9 +20,12 @@ from .launch import NOT_EXECUTABLE, NOT_FOUND
     show_default=True,
     help="How the program reaches the tracer: fuse is a file system of its own.",
 )
+@expect_options
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(door: str, quiet: bool, program: tuple[str, ...]) -> None:
+def run(
+    door: str, expectations: list[Expectation], results: IO[str] | None, quiet: bool, program: tuple[str, ...]
+) -> None:
     """Run PROGRAM and its children with a tracing tree of their own at /sys/kernel/tracing. Needs no root.
 
     For native programs that use user_events. Nobody else sees that tree; this process is the tracer, so that
@@ -39,7 +45,7 @@ def run(door: str, quiet: bool, program: tuple[str, ...]) -> None:
         path = find_program(program[0])
     except Unusable as error:
         fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
-    with failing(), serving() as served:
+    with failing(), serving() as served, expecting(served.tracer, expectations) as observed:
         private = PrivateMount(path, program, os.environ)
         with served.door(private.mounted):
             if not quiet:
@@ -47,4 +53,4 @@ def run(door: str, quiet: bool, program: tuple[str, ...]) -> None:
             running = Program(private.process)
             private.go()
             code = running.wait()
-    sys.exit(code)
+    sys.exit(verdict(observed, code, results, quiet=quiet))

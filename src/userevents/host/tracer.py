@@ -186,6 +186,11 @@ class Tracer:
         self._programs.instances_changed()
         return instance
 
+    def add_instance(self, instance: Instance) -> None:
+        """Take in an instance of another kind, which lives as one that was created."""
+        self.instances[instance.name] = instance
+        self._programs.instances_changed()
+
     def remove_instance(self, name: str) -> None:
         """Take an instance away, with its views and references."""
         instance = self.instances.pop(name)
@@ -203,6 +208,19 @@ class Tracer:
             self._programs.feed.catch_up()
         else:
             self._programs.feed.turn()
+
+    def drain(self) -> bool:
+        """Adopt who has come and take in what was written by now; False when there was nothing any more."""
+        self._programs.scan(everything=True)
+        self._programs.look_at_touched()
+        self._programs.settle()
+        self._programs.feed.catch_up()
+        return self._programs.feed.is_behind or bool(self._programs.feed.facts()["waiting"])
+
+    def lost(self) -> int:
+        """Return how many records of programs never came to the instances' rings."""
+        facts = self._programs.feed.facts()
+        return facts["missed"] + facts["dropped"] + facts["damaged"]
 
     def look_around(self) -> None:
         """Look at everything in every directory once more."""

@@ -16,6 +16,7 @@ from .recorder import Recorder
 from .requests import parse_request
 from .selection import ProcessFacts, Selection
 from .trigger_context import FILTER_LOCATION, TriggerContext
+from .watch import Watch
 
 __all__ = [
     "CLOCKS",
@@ -40,6 +41,7 @@ __all__ = [
     "StreamQueue",
     "Subscription",
     "TriggerContext",
+    "Watch",
     "header",
     "latency_header",
     "lost_line",

@@ -1,0 +1,93 @@
+"""`run --expect` on real programs: Python ones and native ones."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import COMMAND, TICK
+
+pytestmark = pytest.mark.usefixtures("fuse", "runtime_dir")
+
+WRITES = TICK + "emit(0, 2000)\n"
+
+
+def expect(*words: str, program: list[str], code: int) -> "subprocess.CompletedProcess[str]":
+    """Run a program under expectations; the command ends with `code`."""
+    options = [word for text in words for word in (text if text.startswith("--") else f"--expect={text}",)]
+    done = subprocess.run(
+        [*COMMAND, "run", *options, "--", *program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def python(code: str) -> list[str]:
+    """A Python program."""
+    return [sys.executable, "-c", code]
+
+
+def test_a_program_that_does_what_is_expected_ends_with_its_own_code() -> None:
+    """Every record counts, from the first on; the exit code is the program's, 0 or not."""
+    wanted = ("tick==2000", "tick.a==7 == 1", 'tick.s ~ "n1*" && a < 20 == 11', "tock==0")
+    assert "4 expectations met" in expect(*wanted, program=python(WRITES), code=0).stderr
+    expect(*wanted, program=python(WRITES + "raise SystemExit(3)"), code=3)
+
+
+def test_what_is_not_met_is_told_with_what_came_instead(tmp_path: Path) -> None:
+    """Found count, last records with their fields, near names; exit code 1, and the same for machines."""
+    results = tmp_path / "results.json"
+    wanted = ("tick>=3000", "tick.a==9999", "tik", "tick")
+    done = expect(*wanted, f"--json={results}", program=python(WRITES), code=1)
+    assert "3 of 4 expectations not met" in done.stderr
+    assert "tick>=3000: 2,000 came, expected >= 3000" in done.stderr
+    assert "tick: a=1999 b=2096103424 s=n1999" in done.stderr
+    assert "none of 2,000 passed" in done.stderr
+    assert "tik: never declared; did you mean 'tick'?" in done.stderr
+    facts = json.loads(results.read_text(encoding="utf-8"))
+    assert (facts["met"], facts["program_exit_code"], facts["lost"]) == (False, 0, 0)
+    assert [item["met"] for item in facts["expectations"]] == [False, False, False, True]
+    assert facts["events"] == {"user_events:tick": 2000}
+
+
+def test_declared_and_never_written_is_not_the_same_as_never_declared() -> None:
+    """The message says which, since the way out differs."""
+    done = expect("tick", program=python(TICK + "import time; time.sleep(0.5)"), code=1)
+    assert "tick: declared, and never written" in done.stderr
+    assert "never declared; nothing was" in expect("tick", program=["true"], code=1).stderr
+
+
+def test_a_programs_own_failure_wins_and_both_are_told() -> None:
+    """The exit code stays the program's when it fails itself, so that no failure hides another."""
+    done = expect("tock", program=python(WRITES + "raise SystemExit(7)"), code=7)
+    assert "1 of 1 expectation not met (and the program ended with 7)" in done.stderr
+
+
+def test_a_native_program_and_its_order_are_looked_at(native: Callable[[str], str]) -> None:
+    """A C client's events count, its fields are compared, and what came first is known across programs."""
+    script = '"$1" /sys/kernel/tracing/user_events_data beat & sleep 0.5; kill $!; exec "$2" -c "$3"'
+    program = ["sh", "-c", script, "sh", native("ticker"), sys.executable, WRITES]
+    expect("beat>=10", "beat.number==1 == 1", "beat before tick", "tick==2000", program=program, code=0)
+    expect("tick before beat", program=program, code=1)
+
+
+def test_another_program_of_the_user_does_not_count(runtime_dir: Path) -> None:
+    """Only what the program and its descendants write is looked at."""
+    ready = "print('ready', flush=True); import sys\nfor _ in sys.stdin: emit(0, 10)\n"
+    with subprocess.Popen(python(TICK + ready), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        program = python(TICK + "emit(0, 3)\nimport time; time.sleep(0.5)\n")
+        other.stdin.write("\n")
+        other.stdin.flush()
+        expect("tick==3", program=program, code=0)
+        other.communicate(timeout=20)
+
+
+def test_an_expectation_that_says_nothing_is_a_wrong_command_line() -> None:
+    """Exit code 2, and the program is not run."""
+    assert "compares nothing" in expect("tick.count", program=["false"], code=2).stderr
