@@ -1,5 +1,6 @@
 """Many runs in one time order, and their records in pages again; natively and in pure Python."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.buffer.made import STEP, needs_native, page_of, pages
 from userevents.buffer import merge as merging
 from userevents.buffer import missed, page_data, records
 from userevents.buffer.encode import Encoder, PureEncoder
-from userevents.buffer.merge import Merge, PureMerge, interleave
+from userevents.buffer.merge import Merge, PureMerge, interleave, interleave_lots
 from userevents.buffer.native import native
 from userevents.buffer.run import PureRun, Run
 
@@ -116,6 +117,28 @@ def test_a_gap_begins_a_page_that_says_so() -> None:
     assert [page_data(page)[0] for page in written] == [110, 115]
 
 
+@given(PAGES, st.integers(1, 5))
+def test_runs_that_come_in_lots_come_out_in_the_same_order(made: Pages, size: int) -> None:
+    """Each CPU's runs are a source of their own: what is earlier in another is waited for, and no more."""
+    made = [each for each in made if each[2] < 2]
+    by_cpu = [[run for run in runs_of(made) if run.cpu == cpu] for cpu in range(3)]
+    asked = [0, 0, 0]
+
+    def lots(cpu: int) -> Iterator[list[Any]]:
+        for at in range(0, len(by_cpu[cpu]), size):
+            asked[cpu] = at + size
+            yield by_cpu[cpu][at : at + size]
+
+    got = []
+    for batch in interleave_lots(map(lots, range(3))):
+        for time, start, run in batch.records():
+            got.append((time, run.cpu, run.data, start))
+            left = [runs[done].since for runs, done in zip(by_cpu, asked, strict=True) if done < len(runs)]
+            assert all(time <= since for since in left)
+    wanted = [entry for batch in interleave(runs_of(made)) for entry in batch.records()]
+    assert got == [(time, run.cpu, run.data, start) for time, start, run in wanted]
+
+
 def test_memory_stays_bounded_when_all_pages_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many open runs those that end first are let go, out of order."""
     monkeypatch.setattr(merging, "MAX_OPEN", 40)
@@ -130,5 +153,7 @@ def test_a_merge_takes_nothing_but_runs() -> None:
     """The extension reads a run's memory: anything else is refused, not trusted."""
     with pytest.raises((TypeError, AttributeError)):
         Merge().push("run")  # type: ignore[arg-type]
+    with pytest.raises((TypeError, AttributeError)):
+        Merge().extend(["run"])  # type: ignore[list-item]
     with pytest.raises((TypeError, AttributeError)):
         Encoder().add([])  # type: ignore[arg-type]

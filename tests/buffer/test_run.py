@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.buffer.made import STEP, facts_of, needs_native, page_of, pages
 from userevents.buffer import walk
 from userevents.buffer.native import native
-from userevents.buffer.run import PureRun, Run, cpu_in
+from userevents.buffer.run import PureRun, Run, cpu_in, pure_runs_in, runs_in
 
 IDS = st.lists(st.integers(19, 25), max_size=4, unique=True)
 
@@ -62,3 +62,31 @@ def test_records_are_chosen_by_the_cpu_in_their_headers(steps: list[tuple[int, i
     assert chosen.cpu == 1
     assert {cpu_in(head) for head in chosen.heads()} <= {0}
     assert {cpu_in(head) for head in run.heads()} == {which for _, which, _ in steps[: len(run)]}
+
+
+@needs_native
+@given(
+    st.lists(st.tuples(pages(), st.integers(0, 1 << 21)), max_size=5),
+    st.integers(16, 400),
+    st.sampled_from([-1, 20, 21, 9]),
+)
+def test_both_forms_walk_pages_that_lie_behind_each_other(
+    found: list[tuple[tuple[bytes, int], int]], page_size: int, only: int
+) -> None:
+    """The same runs, of one event or all, and the same words for what is wrong, whatever the bytes."""
+    lot = b"".join(
+        struct.pack("<QQ", ts_ns, len(data) if claim & 1 else claim) + data for (data, ts_ns), claim in found
+    )
+    both = [walked(lot, page_size, 3, only) for walked in (pure_runs_in, runs_in)]
+    assert both[0][1] == both[1][1]
+    assert [facts_of(run) for run in both[0][0]] == [facts_of(run) for run in both[1][0]]
+
+
+@given(pages(), st.sampled_from([20, 21, 9]))
+def test_a_run_of_one_event_has_its_records_alone(page: tuple[bytes, int], only: int) -> None:
+    """At the times they have among all; nothing that copies whole pages takes it for one."""
+    data, ts_ns = page
+    every, one = Run(data, ts_ns), Run(data, ts_ns, 0, None, only)
+    chosen = every.select(dropped=_packed([number for number in range(65536) if number != only]))
+    assert (list(one.times), list(one.starts), one.problem) == (list(chosen.times), list(chosen.starts), every.problem)
+    assert one.is_whole == (every.is_whole and len(one) == len(every))

@@ -18,6 +18,7 @@ from userevents.buffer.merge import PureMerge, interleave
 from userevents.buffer.native import native
 from userevents.buffer.run import PureRun, Run
 from userevents.errors import Unusable
+from userevents.fields import parse_fields
 from userevents.fields.payload import readings
 from userevents.formats import columns as module
 from userevents.formats import open_trace
@@ -81,8 +82,6 @@ def _decoded(data: bytes, ts_ns: int) -> list[tuple[int, tuple[int, tuple[Any, .
 
 def test_the_schema_says_sizes_and_signs() -> None:
     """Common columns first; names are unique; long arrays vary."""
-    from userevents.fields import parse_fields
-
     event = make_event(
         1, "s", "e", parse_fields("u8 cpu; s64 a; struct f64 b 8; char[4] c; struct s d 12; struct s e 300")
     )
@@ -184,6 +183,62 @@ def test_a_batch_that_fills_a_chunk_goes_on_in_the_next(monkeypatch: pytest.Monk
     assert len(collector.take()) == 100
     assert collector.add(batch, 100) == 200
     assert merging.MAX_OPEN
+
+
+@needs_native
+def test_records_whose_process_cannot_be_told_leave_nothing_behind() -> None:
+    """A callback that raises ends the adding, with the columns as they were: what comes then stands in its row."""
+    made: Any = native
+    event = make_event(22, "s", "one", parse_fields("u32 a; __rel_loc char[] text"))
+
+    def fails(_tag: object, _cpu: int, tid: int, _ts_ns: int) -> tuple[int | None, bool]:
+        if tid == 7:
+            raise LookupError(tid)
+        return (None if tid == 5 else tid), False
+
+    def batch_of(tids: list[int]) -> Any:
+        merge = made.Merge()
+        bodies = [struct.pack("<HHiII", 22, 0, tid, tid, 4 << 16) + b"abc\0" for tid in tids]
+        merge.push(made.Run(*page_with(bodies)))
+        return merge.drain(None)
+
+    collector = made.Columns(22, readings(event.fields), schema_of(event), fails)
+    assert collector.add(batch_of([1, 5, 2])) == 3
+    with pytest.raises(LookupError):
+        collector.add(batch_of([3, 5, 7]))
+    assert collector.add(batch_of([4, 5])) == 2
+    found = Columns(event, (), (collector.take(),))
+    assert [(row["pid"], row["tid"], row["a"], row["text"]) for row in rows_of(found)] == [
+        (None if tid == 5 else tid, tid, tid, "abc") for tid in (1, 5, 2, 4, 5)
+    ]
+
+
+@needs_native
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=600))
+@settings(max_examples=30)
+def test_texts_of_any_bytes_and_lengths_are_those_of_the_twin(texts: list[bytes]) -> None:
+    """Also more than are taken together, with bytes that grow when they are written out."""
+    made: Any = native
+    event = make_event(22, "s", "one", parse_fields("__rel_loc char[] text; u8 n"))
+    pages = []
+    for at in range(0, len(texts), 60):
+        bodies = [
+            struct.pack("<HHiIB", 22, 0, 1, len(text) << 16 | 1, number & 255) + text + bytes(-(13 + len(text)) % 4)
+            for number, text in enumerate(texts[at : at + 60])
+        ]
+        pages.append(page_with(bodies))
+    found = []
+    for pure in (True, False):
+        merge: Any = PureMerge() if pure else made.Merge()
+        for number, (data, ts_ns) in enumerate(pages):
+            merge.push((PureRun if pure else made.Run)(data, ts_ns + number * 10**9))
+        collector: Any = PureCollector(event, schema_of(event), who)
+        if not pure:
+            collector = made.Columns(22, readings(event.fields), schema_of(event), who)
+        while (batch := merge.drain(None)) is not None:
+            assert collector.add(batch) == len(batch)
+        found.append(rows_of(Columns(event, (), (collector.take(),))))
+    assert found[0] == found[1]
 
 
 @needs_native

@@ -23,9 +23,14 @@ static int add_types(PyObject *module)
     return 0;
 }
 
+static PyMethodDef module_methods[] = {
+    {"runs_in", runs_in, METH_VARARGS, "Walk pages that lie behind each other; None for one that is none."},
+    {NULL},
+};
+
 static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT, "userevents.buffer._pages", "Pages, merged and decoded: the native form of this room.",
-    -1, NULL, NULL, NULL, NULL, NULL,
+    -1, module_methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__pages(void)

@@ -63,7 +63,7 @@ static inline int is_tuple(PyObject *object)
 /* One walked page: buffer/run.py says what its attributes mean. */
 typedef struct {
     PyObject_HEAD
-    PyObject *data; /* bytes, never changed */
+    PyObject *owner; /* bytes, never changed, in which the page's data lie */
     PyObject *tag;
     PyObject *problem;
     const unsigned char *bytes;
@@ -72,7 +72,7 @@ typedef struct {
     uint32_t cpu;
     Py_ssize_t count;
     uint64_t *times;
-    uint32_t *starts;
+    uint32_t *starts; /* behind the times, in the same memory */
     char is_plain, has_long, has_gap, is_whole;
 } Run;
 
@@ -119,9 +119,42 @@ typedef struct {
 } Span;
 
 Reading *read_plan(PyObject *readings, Py_ssize_t *count);
-Span span_of(const Reading *reading, const unsigned char *body, size_t size);
-int is_ascii(Span span);
+PyObject *runs_in(PyObject *module, PyObject *args);
 static inline int is_text(int kind) { return kind < REST && kind & 1 && kind != FLOAT; }
+
+/* Where a record holds a field, text with all that follows its NUL. Source: user_events contract, fields.md section 4. */
+static inline Span place_of(const Reading *reading, const unsigned char *body, size_t size)
+{
+    size_t start = reading->start, end = reading->end;
+    if (reading->kind == REST)
+        return start <= size ? (Span){body + start, size - start} : (Span){NULL, 0};
+    if (end > size)
+        return (Span){NULL, 0};
+    if (reading->kind >= DATA_BYTES) {
+        if (start + 4 > size)
+            return (Span){NULL, 0};
+        uint32_t word = load_u32(body + start);
+        start = (word & 0xFFFF) + (reading->kind >= REL_BYTES ? start + 4 : 0);
+        end = start + (word >> 16);
+        if (end > size)
+            return (Span){NULL, 0};
+    }
+    return (Span){body + start, end - start};
+}
+
+/* Text as far as its first NUL. */
+static inline Span ended_text(Span span)
+{
+    const unsigned char *nul = span.size ? memchr(span.data, 0, span.size) : NULL;
+    return (Span){span.data, nul ? (size_t)(nul - span.data) : span.size};
+}
+
+/* What a record holds of a field. */
+static inline Span span_of(const Reading *reading, const unsigned char *body, size_t size)
+{
+    Span span = place_of(reading, body, size);
+    return span.data && is_text(reading->kind) ? ended_text(span) : span;
+}
 
 static inline int64_t signed_of(const Reading *reading, const unsigned char *data)
 {
@@ -149,6 +182,6 @@ typedef struct {
 int check_shift(long long shift);
 int owners_init(Owners *owners, PyObject *callback);
 void owners_clear(Owners *owners);
-PyObject *owner_of(Owners *owners, const Run *run, int32_t tid, int64_t time);
+PyObject *owner_of(Owners *owners, const Run *run, int32_t tid, int64_t time, int *holds);
 
 #endif

@@ -7,8 +7,6 @@
 
 #include <errno.h>
 
-
-
 PyTypeObject *chunk_type;
 
 void table_put(Table *table)
@@ -19,9 +17,9 @@ void table_put(Table *table)
         Column *column = &table->columns[number];
         free(column->name);
         free(column->format);
-        free(column->validity.data);
-        free(column->offsets.data);
-        free(column->values.data);
+        buffer_free(&column->validity);
+        buffer_free(&column->offsets);
+        buffer_free(&column->values);
     }
     free(table);
 }
@@ -188,7 +186,6 @@ static void release_stream(struct ArrowArrayStream *stream)
 DESTRUCTOR(destroy_schema, ArrowSchema, "arrow_schema")
 DESTRUCTOR(destroy_array, ArrowArray, "arrow_array")
 DESTRUCTOR(destroy_stream, ArrowArrayStream, "arrow_array_stream")
-
 
 static PyObject *schema_capsule(Table *table)
 {

@@ -30,11 +30,14 @@ struct ArrowArrayStream {
     void *private_data;
 };
 
-/* Bytes that grow. */
+/* Bytes that grow, from libc's allocator while they are few. */
 typedef struct {
     unsigned char *data;
     size_t used, room;
 } Buffer;
+
+void buffer_free(Buffer *buffer);
+int buffer_reserve(Buffer *buffer, size_t more);
 
 /* One column: values of `width` bytes, or (width 0) offsets and the bytes they point into. */
 typedef struct {
@@ -57,6 +60,26 @@ typedef struct {
     Table *table;
 } Chunk;
 
+/* Records on their way into columns, so many together that each column is filled by a loop of its own. */
+#define ROWS_AT_ONCE 256
+
+typedef struct {
+    int count;
+    size_t size; /* of all bodies */
+    const Run *runs[ROWS_AT_ONCE];
+    const unsigned char *bodies[ROWS_AT_ONCE];
+    uint32_t sizes[ROWS_AT_ONCE];
+    int32_t tids[ROWS_AT_ONCE];
+    int64_t times[ROWS_AT_ONCE];
+    int64_t pids[ROWS_AT_ONCE];
+    unsigned char has_pid[ROWS_AT_ONCE];
+} Gathered;
+
+int column_reserve(Column *column, const Gathered *gathered);
+void column_numbers(Column *column, const void *numbers, int count);
+int column_fields(Column *column, const Reading *reading, const Gathered *gathered, int64_t row);
+int column_null(Column *column, int64_t row);
+int column_widen(Column *column, int64_t rows);
 void table_put(Table *table);
 PyObject *chunk_of(Table *table);
 

@@ -7,6 +7,7 @@ PyTypeObject *columns_type;
 #define FIXED_MAX 256 /* longer arrays are binary: a field may claim any size */
 #define ROWS_MAX (1 << 20)
 #define BYTES_MAX (1 << 30) /* of one column: with the longest value more they stay within 32-bit offsets */
+#define TEXT_GROWTH 4 /* \xNN for a byte */
 
 typedef struct {
     PyObject_HEAD
@@ -14,171 +15,130 @@ typedef struct {
     Table *table;
     Reading *readings;
     Py_ssize_t count;
+    int64_t *nulls; /* of each column, before the rows that are being appended */
     Owners owners;
     long long shift;
     uint16_t id;
     char is_busy; /* a callback runs: the room that was made is spoken for */
 } Columns;
 
-static int reserve(Buffer *buffer, size_t more)
+/* What is known of the threads of the records that are gathered: a small cache before `owner_of`. */
+#define CACHED 64
+
+typedef struct {
+    const PyObject *tag;
+    int64_t pid;
+    uint32_t cpu;
+    int32_t tid;
+    char is_set, has_pid;
+} Known;
+
+/* Find the processes of all that is gathered. The callback may run any code, so nothing is appended yet. */
+static int find_pids(Columns *columns, Gathered *gathered)
 {
-    if (buffer->room - buffer->used >= more)
-        return 0;
-    size_t room = buffer->room ? 2 * buffer->room : 1024;
-    while (room - buffer->used < more)
-        room *= 2;
-    unsigned char *data = realloc(buffer->data, room);
-    if (!data) {
-        PyErr_NoMemory();
-        return -1;
+    Known cache[CACHED] = {0};
+    for (int number = 0; number < gathered->count; number++) {
+        const Run *run = gathered->runs[number];
+        int32_t tid = gathered->tids[number];
+        Known *known = &cache[((uint32_t)tid ^ run->cpu << 3) % CACHED];
+        if (!known->is_set || known->tag != run->tag || known->cpu != run->cpu || known->tid != tid) {
+            int holds;
+            PyObject *who = owner_of(&columns->owners, run, tid, gathered->times[number], &holds);
+            if (!who)
+                return -1;
+            int has_pid = who != Py_None;
+            int64_t pid = has_pid ? PyLong_AsLongLong(who) : 0;
+            Py_DECREF(who);
+            if (pid == -1 && PyErr_Occurred())
+                return -1;
+            *known = (Known){run->tag, pid, run->cpu, tid, (char)holds, (char)has_pid};
+        }
+        gathered->pids[number] = known->pid;
+        gathered->has_pid[number] = (unsigned char)known->has_pid;
     }
-    buffer->data = data;
-    buffer->room = room;
     return 0;
 }
 
-static int append(Buffer *buffer, const void *data, size_t size)
+static int put_common(Table *table, const Gathered *gathered)
 {
-    if (reserve(buffer, size) < 0)
-        return -1;
-    if (size)
-        memcpy(buffer->data + buffer->used, data, size);
-    buffer->used += size;
-    return 0;
-}
-
-/* Make the validity bits reach to `rows`; what is new is valid. */
-static int widen(Column *column, int64_t rows)
-{
-    size_t size = (size_t)(rows + 7) / 8;
-    if (size <= column->validity.used)
-        return 0;
-    if (reserve(&column->validity, size - column->validity.used) < 0)
-        return -1;
-    memset(column->validity.data + column->validity.used, 0xFF, size - column->validity.used);
-    column->validity.used = size;
-    return 0;
-}
-
-static int append_null(Column *column, int64_t row)
-{
-    static const unsigned char zeros[64];
-    if (widen(column, row + 1) < 0)
-        return -1;
-    column->validity.data[row / 8] &= (unsigned char)~(1 << row % 8);
-    column->nulls++;
-    for (uint32_t left = column->width, size; left; left -= size) {
-        size = left < sizeof zeros ? left : sizeof zeros;
-        if (append(&column->values, zeros, size) < 0)
+    int32_t cpus[ROWS_AT_ONCE];
+    int all = 1;
+    for (int number = 0; number < gathered->count; number++) {
+        cpus[number] = (int32_t)gathered->runs[number]->cpu;
+        all &= gathered->has_pid[number];
+    }
+    column_numbers(&table->columns[0], gathered->times, gathered->count);
+    column_numbers(&table->columns[1], cpus, gathered->count);
+    column_numbers(&table->columns[3], gathered->tids, gathered->count);
+    Column *pids = &table->columns[2];
+    if (all)
+        column_numbers(pids, gathered->pids, gathered->count);
+    for (int number = 0; !all && number < gathered->count; number++)
+        if (gathered->has_pid[number])
+            column_numbers(pids, &gathered->pids[number], 1);
+        else if (column_null(pids, table->rows + number) < 0)
             return -1;
-    }
     return 0;
 }
 
-/* Text that is UTF-8 as it is; other bytes in it become \xNN, as in a report. */
-static int append_text(Buffer *values, Span span)
+static int put_fields(Columns *columns, const Gathered *gathered)
 {
-    if (is_ascii(span))
-        return append(values, span.data, span.size);
-    Py_ssize_t size;
-    PyObject *text = PyUnicode_DecodeUTF8((const char *)span.data, (Py_ssize_t)span.size, "backslashreplace");
-    const char *bytes = text ? PyUnicode_AsUTF8AndSize(text, &size) : NULL;
-    int done = bytes ? append(values, bytes, (size_t)size) : -1;
-    Py_XDECREF(text);
-    return done;
+    Table *table = columns->table;
+    for (Py_ssize_t field = 0; field < columns->count; field++)
+        if (column_fields(&table->columns[COMMON + field], &columns->readings[field], gathered, table->rows) < 0)
+            return -1;
+    return 0;
 }
 
-/* Append a value of fixed width, for which there is room. */
-static inline void put(Column *column, const void *value, uint32_t width)
-{
-    unsigned char *at = column->values.data + column->values.used;
-    switch (width) {
-    case 4: memcpy(at, value, 4); break;
-    case 8: memcpy(at, value, 8); break;
-    default: memcpy(at, value, width);
-    }
-    column->values.used += width;
-}
-
-/* Append a value that varies in size, or null. */
-static int append_field(Column *column, const Reading *reading, Span span, int64_t row)
-{
-    int done = 0;
-    if (!span.data)
-        done = append_null(column, row);
-    else if (is_text(reading->kind))
-        done = append_text(&column->values, span);
-    else
-        done = append(&column->values, span.data, span.size);
-    if (!done && !column->width) {
-        int32_t end = (int32_t)column->values.used;
-        memcpy(column->offsets.data + column->offsets.used, &end, sizeof end);
-        column->offsets.used += sizeof end;
-    }
-    return done;
-}
-
-/* Make room for the fixed part of so many rows. */
-static int reserve_rows(Table *table, size_t rows)
+/* Take back what was appended of rows that are not whole. */
+static void cut_back(Table *table, const int64_t *nulls)
 {
     for (Py_ssize_t number = 0; number < table->count; number++) {
         Column *column = &table->columns[number];
-        if (reserve(column->width ? &column->values : &column->offsets, rows * (column->width ? column->width : 4)) < 0)
-            return -1;
+        size_t bits = (size_t)(table->rows + 7) / 8;
+        column->nulls = nulls[number];
+        if (column->validity.used > bits)
+            column->validity.used = bits;
+        if (table->rows % 8 && column->validity.used == bits)
+            column->validity.data[bits - 1] |= (unsigned char)(0xFF << table->rows % 8);
+        if (column->width) {
+            column->values.used = (size_t)table->rows * column->width;
+        } else {
+            column->offsets.used = 4 * (size_t)(table->rows + 1);
+            column->values.used = load_u32(column->offsets.data + 4 * (size_t)table->rows);
+        }
     }
-    return 0;
 }
 
-static int append_pid(Columns *columns, const Run *run, int32_t tid, int64_t time)
-{
-    Column *column = &columns->table->columns[2];
-    PyObject *who = owner_of(&columns->owners, run, tid, time);
-    if (!who)
-        return -1;
-    int is_none = who == Py_None;
-    int64_t pid = is_none ? 0 : PyLong_AsLongLong(who);
-    Py_DECREF(who);
-    if (pid == -1 && PyErr_Occurred())
-        return -1;
-    if (is_none)
-        return append_null(column, columns->table->rows);
-    put(column, &pid, sizeof pid);
-    return 0;
-}
-
-/* Append one record, for whose fixed part there is room; it counts when all of it is there. */
-static int add_record(Columns *columns, const Run *run, uint32_t number, uint32_t at)
+/* Append all that is gathered, or nothing. */
+static int put_gathered(Columns *columns, Gathered *gathered)
 {
     Table *table = columns->table;
-    uint32_t size = record_end(run, run->starts[number]) - at;
-    const unsigned char *body = run->bytes + at;
-    int64_t time = (int64_t)run->times[number] + columns->shift;
-    int32_t cpu = (int32_t)run->cpu, tid = (int32_t)load_u32(body + 4);
-    put(&table->columns[0], &time, sizeof time);
-    put(&table->columns[1], &cpu, sizeof cpu);
-    if (append_pid(columns, run, tid, time) < 0)
+    if (!gathered->count)
+        return 0;
+    if (find_pids(columns, gathered) < 0)
         return -1;
-    put(&table->columns[3], &tid, sizeof tid);
-    for (Py_ssize_t field = 0; field < columns->count; field++) {
-        const Reading *reading = &columns->readings[field];
-        Column *column = &table->columns[COMMON + field];
-        if (column->width && reading->end <= size)
-            put(column, body + reading->start, column->width);
-        else if (append_field(column, reading, span_of(reading, body, size), table->rows) < 0)
+    for (Py_ssize_t number = 0; number < table->count; number++) {
+        columns->nulls[number] = table->columns[number].nulls;
+        if (column_reserve(&table->columns[number], gathered) < 0)
             return -1;
     }
-    table->rows++;
+    if (put_common(table, gathered) < 0 || put_fields(columns, gathered) < 0) {
+        cut_back(table, columns->nulls);
+        return -1;
+    }
+    table->rows += gathered->count;
     return 0;
 }
 
-static int is_full(const Table *table)
+/* The bytes that the fullest column takes yet; none once the table is full. */
+static size_t room_left(const Table *table)
 {
-    if (table->rows >= ROWS_MAX)
-        return 1;
+    size_t most = 0;
     for (Py_ssize_t number = COMMON; number < table->count; number++)
-        if (table->columns[number].values.used >= BYTES_MAX)
-            return 1;
-    return 0;
+        if (table->columns[number].values.used > most)
+            most = table->columns[number].values.used;
+    return most >= BYTES_MAX || table->rows >= ROWS_MAX ? 0 : BYTES_MAX - most;
 }
 
 /* An empty table for a schema; NULL with an exception if it is none. */
@@ -203,8 +163,12 @@ static Table *table_new(PyObject *schema)
             PyErr_NoMemory();
             goto failed;
         }
-        if (!column->width && append(&column->offsets, &zero, sizeof zero) < 0)
-            goto failed;
+        if (!column->width) {
+            if (buffer_reserve(&column->offsets, sizeof zero) < 0)
+                goto failed;
+            memcpy(column->offsets.data, &zero, sizeof zero);
+            column->offsets.used = sizeof zero;
+        }
     }
     return table;
 failed:
@@ -249,6 +213,9 @@ static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     if (!(columns->readings = read_plan(readings, &columns->count)) || !(columns->table = table_new(schema)) ||
         owners_init(&columns->owners, who) < 0) {
         Py_CLEAR(columns);
+    } else if (!(columns->nulls = PyMem_Calloc((size_t)columns->table->count, sizeof *columns->nulls))) {
+        PyErr_NoMemory();
+        Py_CLEAR(columns);
     } else if (!fits(columns)) {
         PyErr_SetString(PyExc_ValueError, "the schema does not go with the readings");
         Py_CLEAR(columns);
@@ -267,6 +234,7 @@ static void columns_dealloc(Columns *columns)
 {
     PyObject_GC_UnTrack(columns);
     PyMem_Free(columns->readings);
+    PyMem_Free(columns->nulls);
     owners_clear(&columns->owners);
     Py_XDECREF(columns->schema);
     table_put(columns->table);
@@ -279,27 +247,58 @@ static PyObject *refuse_busy(void)
     return NULL;
 }
 
+/* Begin to gather. `room`: the bytes that the text of all that is gathered may take; the rows that may be gathered. */
+static int begin(const Table *table, Gathered *gathered, size_t *room)
+{
+    int64_t rows = ROWS_MAX - table->rows;
+    *room = room_left(table);
+    gathered->count = 0;
+    gathered->size = 0;
+    return *room && rows > 0 ? (rows < ROWS_AT_ONCE ? (int)rows : ROWS_AT_ONCE) : 0;
+}
+
+static inline void gather(Gathered *gathered, const Run *run, const unsigned char *body, uint32_t size, int64_t time)
+{
+    int place = gathered->count++;
+    gathered->runs[place] = run;
+    gathered->bodies[place] = body;
+    gathered->sizes[place] = size;
+    gathered->times[place] = time;
+    gathered->tids[place] = (int32_t)load_u32(body + 4);
+    gathered->size += size;
+}
+
 /* Append the records of a batch from number `done` on; return how far they fitted, -1 after a failure. */
 static Py_ssize_t add_batch(Columns *columns, const Batch *batch, Py_ssize_t done)
 {
+    Gathered gathered;
+    size_t room;
+    int rows = begin(columns->table, &gathered, &room);
     Py_ssize_t seen = 0;
-    if (reserve_rows(columns->table, (size_t)batch->records) < 0)
-        return -1;
     for (Segment *part = batch->segments; part < batch->segments + batch->used; part++) {
+        const Run *run = part->run;
         Py_ssize_t size = part->stop - part->first;
         for (Py_ssize_t each = done > seen ? done - seen : 0; each < size; each++) {
-            const Run *run = part->run;
-            uint32_t number = part->first + (uint32_t)each, at = body_start(run, run->starts[number]);
-            if (load_u16(run->bytes + at) != columns->id)
+            uint32_t number = part->first + (uint32_t)each, start = run->starts[number];
+            uint32_t kind = run->bytes[start] & TYPE_LEN_MASK;
+            const unsigned char *body = run->bytes + start + (kind ? 4 : 8);
+            if (load_u16(body) != columns->id)
                 continue;
-            if (is_full(columns->table))
-                return seen + each;
-            if (add_record(columns, run, number, at) < 0)
-                return -1;
+            uint32_t body_size = kind ? kind << 2 : load_u32(body - 4) - 4;
+            size_t most = TEXT_GROWTH * (size_t)body_size;
+            if (gathered.count == rows || (gathered.count && most > room)) {
+                if (put_gathered(columns, &gathered) < 0)
+                    return -1;
+                rows = begin(columns->table, &gathered, &room);
+                if (!rows)
+                    return seen + each;
+            }
+            room -= most < room ? most : room;
+            gather(&gathered, run, body, body_size, (int64_t)run->times[number] + columns->shift);
         }
         seen += size;
     }
-    return seen;
+    return put_gathered(columns, &gathered) < 0 ? -1 : seen;
 }
 
 static PyObject *columns_add(Columns *columns, PyObject *args)
@@ -329,7 +328,7 @@ static PyObject *columns_take(Columns *columns, PyObject *nothing)
     if (!next)
         return NULL;
     for (Py_ssize_t number = 0; number < table->count; number++)
-        if (table->columns[number].nulls && widen(&table->columns[number], table->rows) < 0) {
+        if (table->columns[number].nulls && column_widen(&table->columns[number], table->rows) < 0) {
             table_put(next);
             return NULL;
         }

@@ -37,41 +37,6 @@ failed:
     return NULL;
 }
 
-/* Find a field's value in a record. Source: user_events contract, fields.md section 4. */
-Span span_of(const Reading *reading, const unsigned char *body, size_t size)
-{
-    size_t start = reading->start, end = reading->end;
-    if (reading->kind == REST)
-        return start <= size ? (Span){body + start, size - start} : (Span){NULL, 0};
-    if (end > size)
-        return (Span){NULL, 0};
-    if (reading->kind >= DATA_BYTES) {
-        if (start + 4 > size)
-            return (Span){NULL, 0};
-        uint32_t word = load_u32(body + start);
-        start = (word & 0xFFFF) + (reading->kind >= REL_BYTES ? start + 4 : 0);
-        end = start + (word >> 16);
-        if (end > size)
-            return (Span){NULL, 0};
-    }
-    if (is_text(reading->kind)) {
-        const unsigned char *nul = end > start ? memchr(body + start, 0, end - start) : NULL;
-        end = nul ? (size_t)(nul - body) : end;
-    }
-    return (Span){body + start, end - start};
-}
-
-int is_ascii(Span span)
-{
-    uint64_t all = 0;
-    size_t at = 0;
-    for (; at + 8 <= span.size; at += 8)
-        all |= load_u64(span.data + at);
-    for (; at < span.size; at++)
-        all |= span.data[at];
-    return !(all & UINT64_C(0x8080808080808080));
-}
-
 /* Times are below 2^62 and a little; with such a shift they stay within an int64. */
 int check_shift(long long shift)
 {
@@ -144,21 +109,21 @@ static int grow(Owners *owners)
 }
 
 /* Return what the callback says of a thread at a time (a new reference); asked once where that holds at any time. */
-PyObject *owner_of(Owners *owners, const Run *run, int32_t tid, int64_t time)
+PyObject *owner_of(Owners *owners, const Run *run, int32_t tid, int64_t time, int *holds)
 {
     Owner *slot = slot_of(owners->slots, owners->size, run->tag, run->cpu, tid);
+    *holds = 1;
     if (slot->value)
         return Py_NewRef(slot->value);
     PyObject *value, *answer =
         PyObject_CallFunction(owners->callback, "OIiL", run->tag, (unsigned int)run->cpu, tid, (long long)time);
-    int holds;
-    if (!answer || !is_tuple(answer) || !PyArg_ParseTuple(answer, "Op", &value, &holds)) {
+    if (!answer || !is_tuple(answer) || !PyArg_ParseTuple(answer, "Op", &value, holds)) {
         Py_XDECREF(answer);
         return NULL;
     }
     Py_INCREF(value);
     Py_DECREF(answer);
-    if (!holds)
+    if (!*holds)
         return value;
     if (owners->used * 2 >= owners->size && grow(owners) < 0) {
         Py_DECREF(value);

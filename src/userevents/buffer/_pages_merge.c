@@ -151,26 +151,43 @@ static Batch *take(Entry *heap, Py_ssize_t *used, int is_limited, uint64_t limit
     return batch;
 }
 
-static PyObject *merge_push(Merge *merge, PyObject *argument)
+static int push(Merge *merge, PyObject *argument)
 {
-    if (Py_TYPE(argument) != run_type) {
+    if (!argument || Py_TYPE(argument) != run_type) {
         PyErr_SetString(PyExc_TypeError, "a merge takes runs");
-        return NULL;
+        return -1;
     }
     Run *run = (Run *)argument;
     uint64_t rank = (uint64_t)run->cpu << CPU_SHIFT | merge->order++;
     if (!run->count)
-        Py_RETURN_NONE;
+        return 0;
     if (merge->used == merge->room) {
         Py_ssize_t room = merge->room ? 2 * merge->room : 64;
         Entry *heap = PyMem_Realloc(merge->heap, (size_t)room * sizeof *heap);
-        if (!heap)
-            return PyErr_NoMemory();
+        if (!heap) {
+            PyErr_NoMemory();
+            return -1;
+        }
         merge->heap = heap;
         merge->room = room;
     }
     merge->heap[merge->used] = (Entry){run->times[0], rank, (Run *)Py_NewRef(argument), 0};
     sift_up(merge->heap, merge->used++);
+    return 0;
+}
+
+static PyObject *merge_push(Merge *merge, PyObject *argument)
+{
+    return push(merge, argument) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *merge_extend(Merge *merge, PyObject *list)
+{
+    if (!PyList_Check(list))
+        return PyErr_Format(PyExc_TypeError, "runs come in a list");
+    for (Py_ssize_t number = 0; number < PyList_Size(list); number++)
+        if (push(merge, PyList_GetItem(list, number)) < 0)
+            return NULL;
     Py_RETURN_NONE;
 }
 
@@ -238,6 +255,7 @@ static Py_ssize_t merge_length(PyObject *self) { return ((Merge *)self)->used; }
 
 static PyMethodDef merge_methods[] = {
     {"push", (PyCFunction)merge_push, METH_O, "Take in a run."},
+    {"extend", (PyCFunction)merge_extend, METH_O, "Take in a list of runs."},
     {"drain", (PyCFunction)merge_drain, METH_O, "Return a batch earlier than a time (None: any), None if none is."},
     {"let_go", (PyCFunction)merge_let_go, METH_O, "Return what is left of the runs that end first."},
     {NULL},

@@ -244,10 +244,10 @@ static int add_row(Rows *rows, PyObject *list, const Run *run, uint32_t number,
         return 0;
     record.time = (int64_t)run->times[number] + rows->shift;
     record.tid = (int32_t)load_u32(record.body + 4);
-    record.who = owner_of(&rows->owners, run, record.tid, record.time);
+    int done = 0, holds;
+    record.who = owner_of(&rows->owners, run, record.tid, record.time, &holds);
     if (!record.who)
         return -1;
-    int done = 0;
     if (record.who != Py_None) {
         PyObject *row = make(rows, &record);
         done = row ? PyList_Append(list, row) : -1;

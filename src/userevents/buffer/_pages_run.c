@@ -4,6 +4,9 @@
 
 PyTypeObject *run_type;
 
+#define ANY -1 /* event */
+#define COMMIT_LENGTH_MASK 0xFFFFF
+
 static PyObject *no_problem(void) { return PyUnicode_FromStringAndSize(NULL, 0); }
 
 /* Read what stands at `at` and is no short record; returns where it stops, or 0 and sets the run's problem. */
@@ -41,9 +44,11 @@ static Py_ssize_t step(Run *run, Py_ssize_t at, Py_ssize_t end, uint64_t *time)
     return at + 4 + following;
 }
 
-/* Fill in times and starts, which have room for one record in every 12 bytes; -1 if Python failed. */
-static int walk_data(Run *run)
+/* Fill in times and starts, which have room for one record in every 12 bytes; -1 if Python failed. Records of other
+ * events than `only` are left out, if it is not ANY. */
+static int walk_data(Run *run, int only)
 {
+    Py_ssize_t passed = 0;
     uint64_t time = run->since;
     Py_ssize_t size = run->size & ~(Py_ssize_t)3, at = 0, count = 0;
     run->is_plain = 1;
@@ -62,7 +67,9 @@ static int walk_data(Run *run)
             }
             time += word >> TYPE_LEN_BITS;
             run->times[count] = time;
-            run->starts[count++] = (uint32_t)at;
+            run->starts[count] = (uint32_t)at;
+            count += only == ANY || load_u16(run->bytes + at + 4) == only;
+            passed++;
             at = stop;
             continue;
         }
@@ -72,77 +79,140 @@ static int walk_data(Run *run)
         if (!kind) {
             run->has_long = 1;
             run->times[count] = time;
-            run->starts[count++] = (uint32_t)at;
+            run->starts[count] = (uint32_t)at;
+            count += only == ANY || load_u16(run->bytes + at + 8) == only;
+            passed++;
         } else if (kind != TYPE_LEN_TIME_EXTEND) {
             run->is_plain = 0;
         }
         at = stop;
     }
     run->count = count;
+    run->is_plain &= count == passed;
     if (at >= size && !run->problem)
         run->problem = run->size & 3 ? PyUnicode_FromFormat("%zd bytes of data are no whole number of words", run->size)
                                      : no_problem();
     return run->problem ? 0 : -1;
 }
 
-static Run *run_alloc(PyObject *data, uint64_t since, uint32_t cpu, PyObject *tag, Py_ssize_t room)
+static Run *run_alloc(PyObject *owner, const unsigned char *bytes, Py_ssize_t size, uint64_t since, uint32_t cpu,
+                      PyObject *tag, Py_ssize_t room)
 {
     Run *run = new_object(run_type);
-    char *bytes;
     if (!run)
         return NULL;
-    if (PyBytes_AsStringAndSize(data, &bytes, &run->size) < 0)
-        goto failed;
-    run->bytes = (const unsigned char *)bytes;
-    run->data = Py_NewRef(data);
+    run->bytes = bytes;
+    run->size = size;
+    run->owner = Py_NewRef(owner);
     run->tag = Py_NewRef(tag);
     run->since = since;
     run->cpu = cpu;
-    room = room ? room : 1;
-    run->times = PyMem_Malloc((size_t)room * sizeof *run->times);
-    run->starts = PyMem_Malloc((size_t)room * sizeof *run->starts);
-    if (!run->times || !run->starts) {
+    run->times = PyMem_Malloc((size_t)(room ? room : 1) * (sizeof *run->times + sizeof *run->starts));
+    if (!run->times) {
         PyErr_NoMemory();
-        goto failed;
+        Py_CLEAR(run);
+    } else {
+        run->starts = (uint32_t *)(run->times + (room ? room : 1));
     }
     return run;
-failed:
-    Py_DECREF(run);
-    return NULL;
+}
+
+/* Walk the page data that lie in `owner`. */
+static Run *run_of(PyObject *owner, const unsigned char *bytes, Py_ssize_t size, uint64_t since, uint32_t cpu,
+                   PyObject *tag, int only)
+{
+    Run *run = run_alloc(owner, bytes, size, since, cpu, tag, size / 12 + 1);
+    if (run && walk_data(run, only) < 0)
+        Py_CLEAR(run);
+    if (run)
+        run->is_whole = run->is_plain && !PyUnicode_GetLength(run->problem);
+    return run;
 }
 
 static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"data", "since", "cpu", "tag", NULL};
+    static char *names[] = {"data", "since", "cpu", "tag", "only", NULL};
     PyObject *data, *tag = Py_None;
     unsigned long long since;
     unsigned int cpu = 0;
+    int only = ANY;
     (void)type;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "SK|IO", names, &data, &since, &cpu, &tag))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "SK|IOi", names, &data, &since, &cpu, &tag, &only))
         return NULL;
     if (PyBytes_Size(data) > 1 << 26) {
         PyErr_Format(PyExc_ValueError, "a page of %zd bytes is none", PyBytes_Size(data));
         return NULL;
     }
-    Run *run = run_alloc(data, since, cpu, tag, PyBytes_Size(data) / 12 + 1);
-    if (run && walk_data(run) < 0)
-        Py_CLEAR(run);
-    if (run)
-        run->is_whole = run->is_plain && !PyUnicode_GetLength(run->problem);
-    return (PyObject *)run;
+    const unsigned char *bytes = (const unsigned char *)PyBytes_AsString(data);
+    return (PyObject *)run_of(data, bytes, PyBytes_Size(data), since, cpu, tag, only);
+}
+
+/* Walk one page that lies in `pages`; NULL with its problem told for one whose header is nonsense. */
+static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, uint32_t cpu, int only, PyObject **problem)
+{
+    uint64_t used = size < PAGE_HEADER_SIZE ? 0 : load_u64(page + 8) & COMMIT_LENGTH_MASK;
+    if (size < PAGE_HEADER_SIZE)
+        *problem = PyUnicode_FromFormat("has %zd bytes, its header alone takes %d", size, PAGE_HEADER_SIZE);
+    else if (PAGE_HEADER_SIZE + used > (uint64_t)size)
+        *problem = PyUnicode_FromFormat("claims %zd bytes of data and has %zd in all", (Py_ssize_t)used, size);
+    else
+        return run_of(pages, page + PAGE_HEADER_SIZE, (Py_ssize_t)used, load_u64(page), cpu, Py_None, only);
+    return NULL;
+}
+
+/* Walk pages that lie behind each other: the twin of `runs_in` in run.py. */
+PyObject *runs_in(PyObject *module, PyObject *args)
+{
+    PyObject *pages, *runs, *problems;
+    Py_ssize_t page_size;
+    unsigned int cpu;
+    int only = ANY;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "SnI|i", &pages, &page_size, &cpu, &only))
+        return NULL;
+    if (page_size < PAGE_HEADER_SIZE || page_size > 1 << 26)
+        return PyErr_Format(PyExc_ValueError, "a page of %zd bytes is none", page_size);
+    Py_ssize_t size = PyBytes_Size(pages);
+    runs = PyList_New(0);
+    problems = PyList_New(0);
+    for (Py_ssize_t at = 0, number = 0; runs && problems && at < size; at += page_size, number++) {
+        const unsigned char *page = (const unsigned char *)PyBytes_AsString(pages) + at;
+        PyObject *problem = NULL;
+        Run *run = run_at(pages, page, size - at < page_size ? size - at : page_size, cpu, only, &problem);
+        if (run && PyUnicode_GetLength(run->problem))
+            problem = Py_NewRef(run->problem);
+        PyObject *found = problem ? Py_BuildValue("nO", number, problem) : NULL;
+        if ((!run && !problem) || (run && PyList_Append(runs, (PyObject *)run) < 0) ||
+            (problem && (!found || PyList_Append(problems, found) < 0)))
+            Py_CLEAR(runs);
+        Py_XDECREF(found);
+        Py_XDECREF(problem);
+        Py_XDECREF((PyObject *)run);
+    }
+    PyObject *both = runs && problems ? Py_BuildValue("OO", runs, problems) : NULL;
+    Py_XDECREF(runs);
+    Py_XDECREF(problems);
+    return both;
 }
 
 static void run_dealloc(Run *run)
 {
     PyMem_Free(run->times);
-    PyMem_Free(run->starts);
-    Py_XDECREF(run->data);
+    Py_XDECREF(run->owner);
     Py_XDECREF(run->tag);
     Py_XDECREF(run->problem);
     free_object((PyObject *)run);
 }
 
 static Py_ssize_t run_length(PyObject *self) { return ((Run *)self)->count; }
+
+static PyObject *run_data(Run *run, void *closure)
+{
+    (void)closure;
+    if (PyBytes_Size(run->owner) == run->size)
+        return Py_NewRef(run->owner);
+    return PyBytes_FromStringAndSize((const char *)run->bytes, run->size);
+}
 
 static PyObject *run_times(Run *run, void *closure)
 {
@@ -250,7 +320,7 @@ static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|Iy#y#z#", names, &cpu, &dropped, &dropped_size, &renamed,
                                      &renamed_size, &cpus, &cpus_size))
         return NULL;
-    Run *chosen = run_alloc(run->data, run->since, cpu, run->tag, run->count);
+    Run *chosen = run_alloc(run->owner, run->bytes, run->size, run->since, cpu, run->tag, run->count);
     if (!chosen)
         return NULL;
     for (Py_ssize_t number = 0; number < run->count; number++) {
@@ -273,8 +343,8 @@ static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
             return NULL;
         }
         rewrite(chosen, (unsigned char *)PyBytes_AsString(data), renamed, renamed_size, cpus != NULL);
-        Py_DECREF(chosen->data);
-        chosen->data = data;
+        Py_DECREF(chosen->owner);
+        chosen->owner = data;
         chosen->bytes = (const unsigned char *)PyBytes_AsString(data);
     }
     return (PyObject *)chosen;
@@ -288,7 +358,6 @@ static PyMethodDef run_methods[] = {
 };
 
 static PyMemberDef run_members[] = {
-    {"data", T_OBJECT, offsetof(Run, data), READONLY, NULL},
     {"tag", T_OBJECT, offsetof(Run, tag), READONLY, NULL},
     {"problem", T_OBJECT, offsetof(Run, problem), READONLY, NULL},
     {"since", T_ULONGLONG, offsetof(Run, since), READONLY, NULL},
@@ -301,6 +370,7 @@ static PyMemberDef run_members[] = {
 };
 
 static PyGetSetDef run_getset[] = {
+    {"data", (getter)run_data, NULL, NULL, NULL},
     {"times", (getter)run_times, NULL, NULL, NULL},
     {"starts", (getter)run_starts, NULL, NULL, NULL},
     {NULL},

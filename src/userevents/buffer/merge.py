@@ -6,7 +6,7 @@ those that overlap are open at once. `Merge` and `Batch` are the C ones where th
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush, heapreplace, nsmallest
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -76,6 +76,11 @@ class PureMerge:
         if run.times:
             heappush(self._heap, (run.times[0], run.cpu << _CPU_SHIFT | self._order, run, 0))
         self._order += 1
+
+    def extend(self, runs: list[PureRun]) -> None:
+        """Take in runs."""
+        for run in runs:
+            self.push(run)
 
     def drain(self, limit: int | None) -> PureBatch | None:
         """Return a batch of what is earlier than `limit` (None: of everything), None if nothing is."""
@@ -149,3 +154,24 @@ def interleave(runs: Iterable[Run]) -> Iterator[Batch]:
             yield batch
     while (batch := merge.drain(None)) is not None:
         yield batch
+
+
+def interleave_lots(sources: Iterable[Iterable[list[Run]]]) -> Iterator[Batch]:
+    """Yield all records in time order, batch by batch, of sources each of which has its runs in order, in lots.
+
+    A source is asked for its next lot when no other is known to have earlier records, so that little is open at once.
+    """
+    merge = Merge()
+    waiting = [(0, number, iter(source)) for number, source in enumerate(sources)]
+    while waiting:
+        _, number, source = waiting[0]
+        lot = next(source, None)
+        if lot is None:
+            heappop(waiting)
+        elif lot:
+            merge.extend(lot)
+            heapreplace(waiting, (lot[-1].since, number, source))
+        if waiting and len(merge) > MAX_OPEN and (batch := merge.let_go(AT_ONCE)) is not None:
+            yield batch
+        while (batch := merge.drain(waiting[0][0] if waiting else None)) is not None:
+            yield batch

@@ -8,24 +8,29 @@ from struct import unpack
 from typing import TYPE_CHECKING, Any, Final
 
 from ..abi.ring_buffer import RECORD_HEADER_SIZE
+from ..errors import Malformed
 from .native import native
-from .page import body_start, walk
+from .page import body_start, page_data, walk
 
 Heads = dict[bytes, tuple[int, int, int]]
 """By the 8 bytes that records begin with: how many there are, the time of the first and of the last."""
+
+ANY: Final = -1
+"""Event."""
 
 CPU_IN_HEAD: Final = slice(2, 4)
 """Where a record's own CPU stands in those 8 bytes, in pages flagged so."""
 
 
 class PureRun:
-    """One page's records. `since` is a time not later than the first of them; `tag` is the caller's own.
+    """One page's records, of one event `only` or of all. `since` is a time not later than the first of them; `tag` is
+    the caller's own.
 
     `problem` is empty, or says what stopped the walk; what came before it holds. `is_whole`: the records are all
     that the page holds, and nothing else stands between them. `has_gap` may be set: pages before it are missing.
     """
 
-    def __init__(self, data: bytes, since: int, cpu: int = 0, tag: Any = None) -> None:
+    def __init__(self, data: bytes, since: int, cpu: int = 0, tag: Any = None, only: int = ANY) -> None:
         found = walk(data, since)
         self.data = data
         self.since = since
@@ -38,6 +43,13 @@ class PureRun:
         self.problem = found.problem
         self.is_whole = found.is_plain and not found.problem
         self.has_gap = False
+        if only != ANY:
+            self._keep([int.from_bytes(head[:2], "little") == only for head in self._heads()])
+
+    def _keep(self, keep: list[bool]) -> None:
+        if not all(keep):
+            self.times, self.starts = list(compress(self.times, keep)), list(compress(self.starts, keep))
+            self.is_plain = self.is_whole = False
 
     def __len__(self) -> int:
         """How many records there are."""
@@ -76,9 +88,7 @@ class PureRun:
         chosen = PureRun.__new__(PureRun)
         chosen.__dict__.update(self.__dict__)
         chosen.cpu = self.cpu if cpu is None else cpu
-        if not all(keep):
-            chosen.times, chosen.starts = list(compress(self.times, keep)), list(compress(self.starts, keep))
-            chosen.is_plain = chosen.is_whole = False
+        chosen._keep(keep)
         if renamed or cpus is not None:
             chosen.data = chosen._rewritten(renamed, has_cpus=cpus is not None)
         return chosen
@@ -104,7 +114,30 @@ def cpu_in(head: bytes) -> int:
     return int(unpack("<H", head[CPU_IN_HEAD])[0])
 
 
+def pure_runs_in(
+    pages: bytes, page_size: int, cpu: int, only: int = ANY
+) -> tuple[list[PureRun], list[tuple[int, str]]]:
+    """Walk pages that lie behind each other, of one CPU; return them, and what is wrong with which.
+
+    A page whose header is nonsense has no run; one whose records are as far as they hold.
+    """
+    runs, problems = [], []
+    for number, at in enumerate(range(0, len(pages), page_size)):
+        try:
+            since, data = page_data(pages[at : at + page_size])
+        except Malformed as malformed:
+            problems.append((number, malformed.problem))
+            continue
+        run = PureRun(bytes(data), since, cpu, None, only)
+        runs.append(run)
+        if run.problem:
+            problems.append((number, run.problem))
+    return runs, problems
+
+
 if TYPE_CHECKING:
     Run = PureRun
+    runs_in = pure_runs_in
 else:
     Run = native.Run if native else PureRun
+    runs_in = native.runs_in if native else pure_runs_in

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 from heapq import merge as merge_sorted
-from typing import Protocol
+from itertools import chain
+from operator import attrgetter
+from typing import Final, Protocol
 
-from ..buffer.page import missed, page_data
-from ..buffer.run import Run
+from ..buffer.merge import Batch, interleave, interleave_lots
+from ..buffer.page import missed
+from ..buffer.run import ANY, Run, runs_in
 from ..errors import Malformed, Refused
 from ..fields import parse_fields, parse_format
 from . import facts
@@ -19,6 +22,7 @@ from .tracedat_reader import CpuData, TraceDat
 _LOST = re.compile(r"^(overrun|commit overrun|dropped events): *([0-9]{1,20})$", re.MULTILINE)
 _UNKNOWN_COMM = "<...>"
 _IDLE_COMM = "<idle>"
+_SINCE: Final = attrgetter("since")
 
 
 class Source(Protocol):
@@ -35,6 +39,9 @@ class Source(Protocol):
 
     def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp."""
+
+    def batches(self, only: int = ANY) -> Iterator[Batch]:
+        """Yield all records in time order; those of other events than `only` may be left out."""
 
     def ledger(self) -> Ledger | None:
         """Return the closed ledger, None if the file has none."""
@@ -70,6 +77,10 @@ class RecordingSource:
     def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp, by CPU where it has records of several."""
         return Pages(self._recording).open_all(self._recording.pages_by_time())
+
+    def batches(self, only: int = ANY) -> Iterator[Batch]:
+        """Yield all records in time order, of all events."""
+        return interleave(self.runs())
 
     def ledger(self) -> Ledger | None:
         """Read all pages once and close the ledger."""
@@ -135,20 +146,21 @@ class TraceDatSource:
 
     def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp."""
-        cpus = [self._runs_of(data) for data in self._file.cpus if data.size]
-        return merge_sorted(*cpus, key=lambda run: run.since)
+        cpus = [chain.from_iterable(self._lots_of(data, ANY)) for data in self._file.cpus if data.size]
+        return merge_sorted(*cpus, key=_SINCE)
 
-    def _runs_of(self, data: CpuData) -> Iterator[Run]:
-        for number, page in enumerate(self._file.pages(data)):
-            try:
-                since, view = page_data(page)
-            except Malformed as problem:
-                self._note_damage(data, number, problem.problem)
-                continue
-            run = Run(bytes(view), since, data.cpu)
-            if run.problem:
-                self._note_damage(data, number, run.problem)
-            yield run
+    def batches(self, only: int = ANY) -> Iterator[Batch]:
+        """Yield all records in time order, of one event `only` or of all."""
+        return interleave_lots(self._lots_of(data, only) for data in self._file.cpus if data.size)
+
+    def _lots_of(self, data: CpuData, only: int) -> Iterator[list[Run]]:
+        first = 0
+        for lot in self._file.lots(data):
+            runs, problems = runs_in(lot, self._file.page_size, data.cpu, only)
+            for number, problem in problems:
+                self._note_damage(data, first + number, problem)
+            yield runs
+            first += len(lot) // self._file.page_size
 
     def _note_damage(self, data: CpuData, number: int, problem: str) -> None:
         if len(self.notes) < MAX_NOTES:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from ..buffer import stream as wire
-from ..buffer.merge import interleave
 from ..errors import Malformed
 from ..fields.escape import escape
 from ..fields.payload import Reading
@@ -87,7 +86,7 @@ class Trace:
             return (pid, comm) if choice.wants_thread(pid, tid) else None, holds
 
         rows = Rows(self._plan(choice, None), who, escape, source.shift_ns)
-        for batch in interleave(source.runs()):
+        for batch in source.batches():
             yield from rows.records(batch)
 
     def lines(self, layout: Layout, choice: Choice = ALL) -> Iterator[list[str]]:
@@ -99,7 +98,7 @@ class Trace:
             return layout.who(comm, pid, tid, cpu) if choice.wants_thread(pid, tid) else None, holds
 
         rows = Rows(self._plan(choice, layout), who, escape, source.shift_ns, layout.time_first)
-        for batch in interleave(source.runs()):
+        for batch in source.batches():
             yield list(map(str.rstrip, rows.lines(batch)))
 
     def _plan(self, choice: Choice, layout: Layout | None) -> Plan:
@@ -128,7 +127,7 @@ class Trace:
             pid, _, holds = source.who(tag, tid, ts_ns)
             return pid, holds
 
-        return collect(found, interleave(source.runs()), who, source.shift_ns)
+        return collect(found, source.batches(found.id), who, source.shift_ns)
 
 
 def open_trace(path: str) -> Trace:

@@ -21,7 +21,7 @@ MAX_SECTIONS = 1000
 MAX_OPTIONS = 100_000
 MAX_CMDLINES = 1 << 23
 MAX_SHIFT_NS = 1 << 62
-_RUN_OF_PAGES = 16
+_PAGES_OF_A_LOT = 16
 
 Options = list[tuple[int, bytes, int]]
 """(option id, data, where the data stands in the file)."""
@@ -273,13 +273,17 @@ class TraceDat:
         if number > limit:
             raise Malformed(self.name, f"claims {number} {what}, more than {limit}")
 
-    def pages(self, data: CpuData) -> Iterator[bytes]:
-        """Yield one CPU's pages, read a few at a time."""
+    def lots(self, data: CpuData) -> Iterator[bytes]:
+        """Yield one CPU's pages, a few at a time."""
         end = data.offset + data.size
-        for at in range(data.offset, end, self.page_size * _RUN_OF_PAGES):
-            run = self._read_at(at, min(self.page_size * _RUN_OF_PAGES, end - at))
-            for start in range(0, len(run), self.page_size):
-                yield run[start : start + self.page_size]
+        for at in range(data.offset, end, self.page_size * _PAGES_OF_A_LOT):
+            yield self._read_at(at, min(self.page_size * _PAGES_OF_A_LOT, end - at))
+
+    def pages(self, data: CpuData) -> Iterator[bytes]:
+        """Yield one CPU's pages."""
+        for lot in self.lots(data):
+            for start in range(0, len(lot), self.page_size):
+                yield lot[start : start + self.page_size]
 
 
 _SECTIONS: dict[int, Callable[[TraceDat, Cursor], None]] = {
