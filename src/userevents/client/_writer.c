@@ -1064,10 +1064,18 @@ event_vectorcall(PyObject *op, PyObject *const *args, size_t flagged, PyObject *
 {
     Event *self = (Event *)op;
     uint32_t word = load_word(self);
-    if (LIKELY(word == 0 && !self->debug)) {
+    if (LIKELY(word == 0)) {
         Py_RETURN_NONE;
     }
     return emit(self, word, args, (Py_ssize_t)(flagged & ~ARGUMENTS_OFFSET), names);
+}
+
+/* The same while debugging: arguments are looked at even if nobody listens. */
+static PyObject *
+debug_vectorcall(PyObject *op, PyObject *const *args, size_t flagged, PyObject *names)
+{
+    Event *self = (Event *)op;
+    return emit(self, load_word(self), args, (Py_ssize_t)(flagged & ~ARGUMENTS_OFFSET), names);
 }
 
 static PyObject *
@@ -1081,16 +1089,23 @@ event_write(PyObject *op, PyObject *const *args, Py_ssize_t given, PyObject *nam
     return emit(self, word, args, given, names);
 }
 
+/* Whether an event whose word is not 0 is listened to. */
+static __attribute__((noinline)) int
+is_listened_to(Event *self, uint32_t word)
+{
+    if (UNLIKELY(word & WORD_PENDING)) {
+        int64_t answer = await_answer(self);
+        return answer < 0 ? -1 : answer != 0;
+    }
+    return 1;
+}
+
 static int
 event_bool(PyObject *op)
 {
     Event *self = (Event *)op;
     uint32_t word = load_word(self);
-    if (UNLIKELY(word & WORD_PENDING)) {
-        int64_t answer = await_answer(self);
-        return answer < 0 ? -1 : answer != 0;
-    }
-    return word != 0;
+    return LIKELY(word == 0) ? 0 : is_listened_to(self, word);
 }
 
 static PyObject *
@@ -1098,6 +1113,24 @@ event_enabled(PyObject *op, void *Py_UNUSED(closure))
 {
     int is = event_bool(op);
     return is < 0 ? NULL : PyBool_FromLong(is);
+}
+
+static PyObject *
+event_debug(Event *self, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(self->debug);
+}
+
+static int
+event_set_debug(Event *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    int is = value == NULL ? 0 : PyObject_IsTrue(value);
+    if (is < 0) {
+        return -1;
+    }
+    self->debug = is;
+    self->vectorcall = is ? debug_vectorcall : event_vectorcall;
+    return 0;
 }
 
 static void
@@ -1195,12 +1228,13 @@ static PyMethodDef event_methods[] = {
 
 static PyGetSetDef event_getset[] = {
     {"enabled", event_enabled, NULL, "Whether anybody listens: ``bool(event)``.", NULL},
+    {"_debug", (getter)event_debug, (setter)event_set_debug,
+     "Whether wrong arguments are looked for while nobody listens.", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef event_members[] = {
-    {"_debug", T_INT, offsetof(Event, debug), 0, "Whether wrong arguments are looked for while nobody listens."},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Event, vectorcall), READONLY, NULL},
     {"__dictoffset__", T_PYSSIZET, offsetof(Event, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Event, weakrefs), READONLY, NULL},
