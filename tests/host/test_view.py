@@ -13,6 +13,7 @@ from userevents.host.frames import recording_header
 from userevents.host.program import RingWish, TracedProgram
 from userevents.host.view import Mark, View
 from userevents.instance import Instance
+from userevents.session import layout
 from userevents.session.producer import Declared, Session
 from userevents.session.writer import Writer
 
@@ -109,3 +110,30 @@ def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(tra
     assert part.flags == 1
     assert part.offset == start.offset
     assert part.ts == ring.time_before(start)
+
+
+def test_a_child_that_wrote_while_it_was_adopted_loses_no_attempt(runtime_dir: Path, tmp_path: Path) -> None:
+    """A forked child is heard of by its name before it has declarations or a ring; then it has all at once."""
+    (runtime_dir / "rings").mkdir()
+    session = Session(str(runtime_dir), forked=True)
+    group = Group()
+    program = TracedProgram(str(runtime_dir), session.name, 1, group)
+    session.lines[layout.RING_PAGES // 4] = 16
+    session.lines[layout.RING_GENERATION // 4] = 1
+    session.answers[0] = 1
+    session.declare(Declared(b"tick u32 a", 0), word=layout.WORD_ENABLED | 1 << layout.WORD_ID_SHIFT)
+    writer = Writer(session)
+    for _ in range(100):
+        writer.commit(0, (1).to_bytes(4, "little") + bytes(8))
+    program.new_declarations()
+    instance = Instance("one", group)
+    instance.set_patterns(["*"])
+    view = View(instance, program)
+    for ring in program.rings.values():
+        ring.take(1 << 20)
+    view.tell_ledger(view.snapshot())
+    data = instance.stream.read(1 << 24)
+    recording = Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("finished", 0))
+    (ledger,) = merge(recording, str(tmp_path / "trace.dat")).ledger.processes
+    assert (ledger.attempts, ledger.committed) == (100, 100)
+    program.release(remove=True)

@@ -57,6 +57,7 @@ def snapshot(program: TracedProgram) -> Snapshot:
     exact = False
     for _ in range(_TRIES):
         counters = program.session.counters(len(program.events))
+        program.find_rings()  # what is counted lies in a ring that was made before
         unread = _unread_ids(program)
         committed = program.committed()
         passed = passed_by(counters)
@@ -79,6 +80,7 @@ def ends(program: TracedProgram) -> Ends:
     """Take the counts of this instant, and find where in the rings the records end that they count."""
     for _ in range(_TRIES):
         counters = program.session.counters(len(program.events))
+        program.find_rings()
         found = {generation: end_of(ring) for generation, ring in sorted(program.rings.items())}
         there = program.retired_records + sum(count for _, count in found.values())
         passed = passed_by(counters)

@@ -26,6 +26,7 @@ class FlightView:
         self.instance = instance
         self.program = program
         self._enabled: set[int] = set()
+        program.find_rings()
         if program.is_unread:
             program.unknown_past = 0
             self._base = Ends(NOTHING, {})

@@ -151,6 +151,12 @@ class TracedProgram:
             self.rings[generation] = found
         return self.rings[generation]
 
+    def find_rings(self) -> None:
+        """Open the ring that the program writes, if a forked child has made it since the last look."""
+        generation = self.session.generation_in_use()
+        if generation > max(self.rings, default=0):
+            self._open_ring(generation)
+
     def go_on_behind(self, kept: Kept) -> None:
         """Leave out of the rings what an earlier tracer's recorder has in its file already."""
         for generation, found in self.rings.items():

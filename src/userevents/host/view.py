@@ -39,6 +39,7 @@ class View:
     def __init__(self, instance: Instance, program: TracedProgram) -> None:
         self.instance = instance
         self.program = program
+        program.find_rings()
         if program.is_unread:
             program.unknown_past = 0
         self.begin(NOTHING if program.is_unread else snapshot(program))
