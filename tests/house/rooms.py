@@ -31,7 +31,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "formats": _FORMAT,
     "providers": _USERS,
     "integrations": _USERS,
-    "testing": _USERS,
+    "testing": _USERS | _FORMAT | {"engine", "instance", "session", "formats", "doors"},
     "fleet": _FORMAT | {"control", "formats", "host"},
     "cli": _EVERYTHING,
     "userevents": {"errors", "client"},

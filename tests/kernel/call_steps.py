@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tests.kernel.file_steps import read_file
-from tests.kernel.memory import PAGE, SCRATCH
+from tests.kernel.memory import SCRATCH
 from tests.kernel.results import Result, Step, fail, ok, to_bytes, to_text, tree_path
 from tests.kernel.world import CAPABILITIES, Description, Descriptor, Process
 from userevents.abi import tracefs as abi
@@ -14,6 +14,7 @@ from userevents.abi import user_events as uapi
 from userevents.engine import Caller
 from userevents.errors import Refused
 from userevents.instance import Subscription
+from userevents.testing.fakes import PAGE
 from userevents.tracefs import OpenNode, WriteCall
 
 _TEXT_AT: Final = SCRATCH + 8 * PAGE
@@ -221,7 +222,7 @@ def _munmap(process: Process, step: Step) -> Result:
 
 
 def _mmap_fixed(process: Process, step: Step) -> Result:
-    process.memory.map(process.addr(step["addr"]), write=bool(step.get("prot", 3) & 2))
+    process.memory.map(process.addr(step["addr"]), write=bool(step.get("prot", 3) & 2), present=False)
     return ok()
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.engine.world import ROOT, World
-from userevents.abi import tracefs as abi
-from userevents.tracefs import Caller, PlainSystem, Tree
+from userevents.testing import Tree
+from userevents.tracefs import Caller
 
 
 class Shell:
@@ -18,29 +18,18 @@ class Shell:
 
     def cat(self, path: str, caller: Caller = ROOT) -> str:
         """Read a file to its end, in small pieces."""
-        node = self.tree.open(path, abi.O_RDONLY, caller)
-        try:
-            pieces = []
-            while piece := node.read(7):
-                pieces.append(piece)
-            return b"".join(pieces).decode("latin-1")
-        finally:
-            node.close()
+        return self.tree.cat(path, caller)
 
     def echo(self, path: str, text: str | bytes, flags: int = 0, caller: Caller = ROOT) -> int:
         """Write to a file, without truncating it unless told so."""
-        node = self.tree.open(path, abi.O_WRONLY | flags, caller)
-        try:
-            return node.write(text if isinstance(text, bytes) else text.encode("latin-1"))
-        finally:
-            node.close()
+        return self.tree.echo(path, text, flags, caller)
 
 
 @pytest.fixture
 def shell() -> Shell:
     """An empty tree that checks no permissions."""
     world = World()
-    return Shell(Tree(PlainSystem(world.group)), world)
+    return Shell(Tree(group=world.group), world)
 
 
 @pytest.fixture

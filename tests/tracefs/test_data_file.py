@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine.world import refused
-from tests.kernel.memory import AREAS, PAGE, SCRATCH
+from tests.kernel.memory import AREAS, SCRATCH
 from tests.kernel.world import ROOT, Process, World
 from userevents.abi import tracefs as abi
 from userevents.abi import user_events as uapi
 from userevents.errors import Refused
+from userevents.testing.fakes import PAGE
 from userevents.tracefs import OpenNode, WriteCall
 
 WORD = AREAS["word"]

@@ -7,11 +7,12 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from tests.engine.world import ROOT, World, refused
-from tests.kernel.memory import AREAS, PAGE, SCRATCH
+from tests.kernel.memory import AREAS, SCRATCH
 from tests.kernel.world import World as KernelWorld
 from userevents.abi import tracefs as abi
 from userevents.abi import user_events as uapi
 from userevents.errors import Refused
+from userevents.testing.fakes import PAGE
 from userevents.tracefs import PlainSystem, Tree, WriteCall
 
 WRITABLE = (

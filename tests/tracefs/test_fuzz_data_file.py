@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 
 from tests.engine.world import refused
-from tests.kernel.memory import AREAS, PAGE, SCRATCH, SCRATCH_SIZE
+from tests.kernel.memory import AREAS, SCRATCH, SCRATCH_SIZE
 from tests.kernel.world import ROOT, Process, World
 from userevents.abi import tracefs as abi
 from userevents.abi import user_events as uapi
+from userevents.testing.fakes import PAGE
 from userevents.tracefs import OpenNode, WriteCall
 
 TEXT_AT = SCRATCH + PAGE

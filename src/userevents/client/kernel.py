@@ -92,6 +92,11 @@ class KernelWriter:
             self._in_a_lasting_thread(lambda: self._register(index))
         event.bind(self, self._words(), index)
 
+    def bind_all(self) -> None:
+        """Tell every event once more that it writes here."""
+        for index, event in enumerate(self._events):
+            event.bind(self, self._words(), index)
+
     def _words(self) -> "memoryview[int]":
         """The enable words in use: of each event the one with its number, 1 while somebody listens."""
         return self._memory[self._half * _HALF : (self._half + 1) * _HALF].cast("I")

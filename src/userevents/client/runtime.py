@@ -11,7 +11,7 @@ import atexit
 import os
 import warnings
 from _thread import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..errors import Unusable
 from ..fields import Field
@@ -57,14 +57,29 @@ class Bindable(Protocol):
         """Use this writer and word from now on."""
 
 
+class Aside(NamedTuple):
+    """Where a process's events were before `Runtime.move`: what `Runtime.restore` goes back to."""
+
+    pid: int
+    place: str | None
+    chosen: bool
+    kernel: "KernelWriter | None"
+    in_kernel: "list[Bindable]"
+    writers: list[Writer]
+    events: "list[list[Bindable]]"
+
+
 class Runtime:
     """The sessions of this process and the events declared in them; or the kernel, which then has them all."""
 
     def __init__(self) -> None:
         self.why_off: str | None = None
         self._lock = RLock()
+        self._place: str | None = None
+        """The runtime directory that `move` chose; None: the first that serves."""
         self._chosen = False
         self._kernel: KernelWriter | None = None
+        self._in_kernel: list[Bindable] = []
         self._writers: list[Writer] = []
         self._events: list[list[Bindable]] = []
         self._undeclared: list[Bindable] = []
@@ -74,11 +89,53 @@ class Runtime:
         """Declare an event to the kernel, or in a session of this process, made if none has room. Never raises."""
         with self._lock:
             self._undeclared.append(event)
-            try:
-                self._declare_all()
-                self.why_off = None
-            except (OSError, Unusable, ValueError) as error:
-                self.why_off = str(error)
+            self._try_to_declare()
+
+    def _try_to_declare(self) -> None:
+        try:
+            self._declare_all()
+            self.why_off = None
+        except (OSError, Unusable, ValueError) as error:
+            self.why_off = str(error)
+
+    def move(self, place: str) -> Aside:
+        """Declare every event of this process anew, in sessions in the runtime directory `place`. Never raises.
+
+        For a tracer of one's own, as in a test: until `restore`, nobody else's tracer sees what is emitted. The
+        sessions so far stay as they are.
+        """
+        with self._lock:
+            place_before, kernel, in_kernel = self._place, self._kernel, self._in_kernel
+            aside = Aside(os.getpid(), place_before, self._chosen, kernel, in_kernel, self._writers, self._events)
+            self._undeclared = self._declared() + self._undeclared
+            self._place, self._chosen, self._kernel, self._in_kernel = place, True, None, []
+            self._writers, self._events = [], []
+            self._try_to_declare()
+            return aside
+
+    def restore(self, aside: Aside) -> None:
+        """Go back to where `move` found the events; those declared meanwhile come along. Not in a forked child."""
+        if aside.pid != os.getpid():
+            return
+        with self._lock:
+            left, here = self._writers, self._declared() + self._undeclared
+            _, self._place, self._chosen, self._kernel, self._in_kernel, self._writers, self._events = aside
+            known = set(map(id, self._declared()))
+            self._undeclared = [event for event in here if id(event) not in known]
+            for event in self._undeclared:
+                event.bind(None, OFF, 0)
+            for writer, bound in zip(self._writers, self._events, strict=True):
+                for index, event in enumerate(bound):
+                    event.bind(writer, writer.words, index)
+            if self._kernel is not None:
+                self._kernel.bind_all()
+            for writer in left:
+                writer.abandon()
+                producer.remove(writer.session.directory, writer.session.name)
+            self._try_to_declare()
+
+    def _declared(self) -> "list[Bindable]":
+        return [event for bound in self._events for event in bound] + self._in_kernel
 
     def _declare_all(self) -> None:
         if not self._chosen:
@@ -91,6 +148,7 @@ class Runtime:
             event = self._undeclared[0]
             if self._kernel is not None:
                 self._kernel.declare(event)
+                self._in_kernel.append(event)
                 del self._undeclared[0]
                 continue
             writer = self._writers[-1] if self._writers else self._add_session(layout.FIRST_CAPACITY)
@@ -107,7 +165,7 @@ class Runtime:
             writer.session.ring_bell()
 
     def _add_session(self, capacity: int) -> Writer:
-        place = directory.program_directory()
+        place = self._place or directory.program_directory()
         producer.sweep(place)
         run = os.environb.get(b"USEREVENTS_RUN", b"")
         writer = Writer(Session(place, capacity, run=run), Cursor)

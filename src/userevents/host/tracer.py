@@ -39,6 +39,8 @@ _FLOOD_SIZE = 2 << 20
 _IDLE_S = 0.1
 _BLIND_S = 0.02
 _TICK_S = 0.5
+_HAND_OVER_TURNS = 100
+"""A program that writes without a pause would otherwise be followed for ever."""
 
 
 class Tracer:
@@ -229,6 +231,17 @@ class Tracer:
     def census(self) -> tuple[int, int]:
         """Return how many programs are traced and how many events there are."""
         return len(self._programs), len(self.group.events)
+
+    def hand_over(self) -> None:
+        """Have every recording hold what programs have declared, committed and counted by now. Any thread may call."""
+        with self.loop.lock:
+            self._programs.scan(everything=True)
+            self._programs.look_at_touched()
+            self._programs.follow_instances()
+            for _ in range(_HAND_OVER_TURNS):
+                if not self._programs.drain_all():
+                    break
+            self._programs.tick()
 
     def settle(self) -> None:
         """Let the programs' enable words follow what somebody has switched, before it is told that it was done."""
