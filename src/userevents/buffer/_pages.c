@@ -7,7 +7,7 @@ static const struct {
 } TYPES[] = {
     {&run_spec, &run_type},         {&batch_spec, &batch_type}, {&merge_spec, &merge_type},
     {&encoder_spec, &encoder_type}, {&rows_spec, &rows_type},   {&columns_spec, &columns_type},
-    {&chunk_spec, &chunk_type},
+    {&chunk_spec, &chunk_type},     {&transcoder_spec, &transcoder_type},
 };
 
 static int add_types(PyObject *module)

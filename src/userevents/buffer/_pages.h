@@ -24,6 +24,7 @@
 
 #define PAGE_HEADER_SIZE 16
 #define RECORD_HEADER_SIZE 8
+#define COMMIT_MISSED_EVENTS (UINT64_C(1) << 31)
 #define TYPE_LEN_MASK 31u
 #define TYPE_LEN_BITS 5
 #define TYPE_LEN_PADDING 29u
@@ -74,6 +75,7 @@ typedef struct {
     uint64_t *times;
     uint32_t *starts; /* behind the times, in the same memory */
     char is_plain, has_long, has_gap, is_whole;
+    long long missed;
 } Run;
 
 /* Where a record of a walked page ends, and where its body begins. The walk has checked both. */
@@ -101,8 +103,10 @@ typedef struct {
     Py_ssize_t records;
 } Batch;
 
-extern PyTypeObject *run_type, *batch_type, *merge_type, *encoder_type, *rows_type, *columns_type, *chunk_type;
-extern PyType_Spec run_spec, batch_spec, merge_spec, encoder_spec, rows_spec, columns_spec, chunk_spec;
+extern PyTypeObject *run_type, *batch_type, *merge_type, *encoder_type, *rows_type, *columns_type, *chunk_type,
+    *transcoder_type;
+extern PyType_Spec run_spec, batch_spec, merge_spec, encoder_spec, rows_spec, columns_spec, chunk_spec,
+    transcoder_spec;
 
 /* A field as fields/payload.py plans to read it: its kind, start, end, and whether a number is signed. */
 enum { INTEGER, FLOAT, BYTES, TEXT, DATA_BYTES, DATA_TEXT, REL_BYTES, REL_TEXT, REST, KINDS };

@@ -5,7 +5,6 @@
 PyTypeObject *encoder_type;
 
 #define PAGE_SIZE 4096
-#define COMMIT_MISSED_EVENTS (UINT64_C(1) << 31)
 #define WORTH_COPYING ((PAGE_SIZE - PAGE_HEADER_SIZE) / 2)
 
 typedef struct {

@@ -6,6 +6,7 @@ PyTypeObject *run_type;
 
 #define ANY -1 /* event */
 #define COMMIT_LENGTH_MASK 0xFFFFF
+#define COMMIT_MISSED_STORED (UINT64_C(1) << 30)
 
 static PyObject *no_problem(void) { return PyUnicode_FromStringAndSize(NULL, 0); }
 
@@ -148,6 +149,20 @@ static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 }
 
 /* Walk one page that lies in `pages`; NULL with its problem told for one whose header is nonsense. */
+/* Note in a run what its page's header says of records that were lost before it. */
+static Run *after_gap(Run *run, const unsigned char *page, uint64_t used, uint64_t size)
+{
+    uint64_t commit = load_u64(page + 8);
+    if (!run || !(commit & COMMIT_MISSED_EVENTS))
+        return run;
+    run->has_gap = 1;
+    if (commit & COMMIT_MISSED_STORED && PAGE_HEADER_SIZE + used + 8 <= size) {
+        uint64_t missed = load_u64(page + PAGE_HEADER_SIZE + used);
+        run->missed = missed > INT64_MAX ? INT64_MAX : (long long)missed;
+    }
+    return run;
+}
+
 static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, uint32_t cpu, int only, PyObject **problem)
 {
     uint64_t used = size < PAGE_HEADER_SIZE ? 0 : load_u64(page + 8) & COMMIT_LENGTH_MASK;
@@ -156,7 +171,8 @@ static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, 
     else if (PAGE_HEADER_SIZE + used > (uint64_t)size)
         *problem = PyUnicode_FromFormat("claims %zd bytes of data and has %zd in all", (Py_ssize_t)used, size);
     else
-        return run_of(pages, page + PAGE_HEADER_SIZE, (Py_ssize_t)used, load_u64(page), cpu, Py_None, only);
+        return after_gap(run_of(pages, page + PAGE_HEADER_SIZE, (Py_ssize_t)used, load_u64(page), cpu, Py_None, only),
+                         page, used, (uint64_t)size);
     return NULL;
 }
 
@@ -334,6 +350,7 @@ static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
     chosen->problem = Py_NewRef(run->problem);
     chosen->has_long = run->has_long;
     chosen->has_gap = run->has_gap;
+    chosen->missed = run->missed;
     chosen->is_plain = run->is_plain && kept == run->count;
     chosen->is_whole = run->is_whole && kept == run->count;
     if (renamed_size || cpus) {
@@ -366,6 +383,7 @@ static PyMemberDef run_members[] = {
     {"has_long", T_BOOL, offsetof(Run, has_long), READONLY, NULL},
     {"is_whole", T_BOOL, offsetof(Run, is_whole), READONLY, NULL},
     {"has_gap", T_BOOL, offsetof(Run, has_gap), 0, NULL},
+    {"missed", T_LONGLONG, offsetof(Run, missed), 0, NULL},
     {NULL},
 };
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..abi.ring_buffer import RECORD_HEADER_SIZE
 from ..errors import Malformed
 from .native import native
-from .page import body_start, page_data, walk
+from .page import body_start, missed, page_data, walk
 
 Heads = dict[bytes, tuple[int, int, int]]
 """By the 8 bytes that records begin with: how many there are, the time of the first and of the last."""
@@ -27,7 +27,8 @@ class PureRun:
     the caller's own.
 
     `problem` is empty, or says what stopped the walk; what came before it holds. `is_whole`: the records are all
-    that the page holds, and nothing else stands between them. `has_gap` may be set: pages before it are missing.
+    that the page holds, and nothing else stands between them. `has_gap` may be set: pages before it are missing, with
+    `missed` records where that is known, else 0.
     """
 
     def __init__(self, data: bytes, since: int, cpu: int = 0, tag: Any = None, only: int = ANY) -> None:
@@ -43,6 +44,7 @@ class PureRun:
         self.problem = found.problem
         self.is_whole = found.is_plain and not found.problem
         self.has_gap = False
+        self.missed = 0
         if only != ANY:
             self._keep([int.from_bytes(head[:2], "little") == only for head in self._heads()])
 
@@ -124,11 +126,14 @@ def pure_runs_in(
     runs, problems = [], []
     for number, at in enumerate(range(0, len(pages), page_size)):
         try:
-            since, data = page_data(pages[at : at + page_size])
+            page = pages[at : at + page_size]
+            since, data = page_data(page)
         except Malformed as malformed:
             problems.append((number, malformed.problem))
             continue
         run = PureRun(bytes(data), since, cpu, None, only)
+        lost = missed(page)
+        run.has_gap, run.missed = bool(lost), max(lost, 0)
         runs.append(run)
         if run.problem:
             problems.append((number, run.problem))

@@ -11,6 +11,7 @@ VERBS = {
     "record": "Record the events of a program, or of every program.",
     "dump": "Write out what a flight recording holds.",
     "report": "Show what a trace holds.",
+    "export": "Write a trace in a format that other tools open.",
     "list": "List the declared events of live programs.",
     "info": "Tell all about an event: fields, who holds it, who listens, what happened to it.",
     "register": "Register an event, and hold it or let it persist.",

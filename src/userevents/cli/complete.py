@@ -26,6 +26,18 @@ def complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return sorted(name for name in names if name.startswith(incomplete))[:_AT_MOST]
 
 
+def complete_file_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the events of the trace that is named on the line; none before it is."""
+    from ..formats import open_trace
+
+    try:
+        with open_trace(str(ctx.params.get("file"))) as trace:
+            names = {event.name for event in trace.events.values()}
+    except (UserEventsError, OSError):
+        return []
+    return sorted(name for name in names if name.startswith(incomplete))[:_AT_MOST]
+
+
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names in the directory that the path so far leads to."""
     from .reach import kernel_text, shown

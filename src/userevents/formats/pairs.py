@@ -63,7 +63,7 @@ class Pair(NamedTuple):
         begin, end = self.begin.rpartition("/")[2], self.end.rpartition("/")[2]
         size = next((at for at, (one, other) in enumerate(zip(begin, end, strict=False)) if one != other), 0)
         common = begin[: size or min(len(begin), len(end))].rstrip("_-.")
-        return common if len(common) > 1 and (size or begin == end) else f"{begin}-{end}"
+        return common if common and (size or begin == end) else f"{begin}-{end}"
 
 
 class Span(NamedTuple):

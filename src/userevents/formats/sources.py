@@ -1,7 +1,7 @@
 """The two kinds of file a trace is read from: a trace.dat, and a raw recording that was not finished."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from heapq import merge as merge_sorted
 from itertools import chain
 from operator import attrgetter
@@ -30,12 +30,18 @@ class Source(Protocol):
 
     events: dict[int, Event]
     processes: list[Process]
+    comms: Mapping[int, str]
+    """Names of threads, where the file tells them and not their processes."""
     notes: list[str]
     header: dict[str, object]
     clock: str
     kind: str
     shift_ns: int
     """Added to every time of its runs."""
+    data_size: int
+    """Bytes of pages."""
+    done_size: int
+    """How many of them were read so far, by whom read last."""
 
     def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp."""
@@ -68,6 +74,9 @@ class RecordingSource:
         self._pages = Pages(recording)
         self.header = recording.header
         self.notes = recording.notes
+        self.data_size = recording.data_size
+        self.done_size = 0
+        self.comms: Mapping[int, str] = {}
         self.processes = [stream.process for stream in recording.streams.values()]
         self.events: dict[int, Event] = {
             event_id: make_event(event_id, event.system, event.name, event.fields)
@@ -76,7 +85,10 @@ class RecordingSource:
 
     def runs(self) -> Iterator[Run]:
         """Yield every page in the order of its time stamp, by CPU where it has records of several."""
-        return Pages(self._recording).open_all(self._recording.pages_by_time())
+        self.done_size = 0
+        for run in Pages(self._recording).open_all(self._recording.pages_by_time()):
+            self.done_size = min(self.done_size + len(run.data), self.data_size)
+            yield run
 
     def batches(self, only: int = ANY) -> Iterator[Batch]:
         """Yield all records in time order, of all events."""
@@ -106,6 +118,9 @@ class TraceDatSource:
         self.clock = file.clock or "local"
         self.shift_ns = file.ts_offset
         self.notes = file.notes
+        self.comms: Mapping[int, str] = file.cmdlines
+        self.data_size = sum(data.size for data in file.cpus)
+        self.done_size = 0
         section = file.section or {}
         self.kind = f"trace.dat version {file.version}"
         self.header = facts.mapping(section, "header")
@@ -151,6 +166,7 @@ class TraceDatSource:
 
     def batches(self, only: int = ANY) -> Iterator[Batch]:
         """Yield all records in time order, of one event `only` or of all."""
+        self.done_size = 0
         return interleave_lots(self._lots_of(data, only) for data in self._file.cpus if data.size)
 
     def _lots_of(self, data: CpuData, only: int) -> Iterator[list[Run]]:
@@ -159,6 +175,7 @@ class TraceDatSource:
             runs, problems = runs_in(lot, self._file.page_size, data.cpu, only)
             for number, problem in problems:
                 self._note_damage(data, first + number, problem)
+            self.done_size += len(lot)
             yield runs
             first += len(lot) // self._file.page_size
 

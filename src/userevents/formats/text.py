@@ -61,13 +61,14 @@ def json_line(record: Record) -> str:
             "comm": record.comm,
             "system": record.event.system,
             "event": record.event.name,
-            "fields": {name: _json_value(value) for name, value in record.values.items()},
+            "fields": {name: json_value(value) for name, value in record.values.items()},
         },
         separators=(",", ":"),
     )
 
 
-def _json_value(value: Value) -> object:
+def json_value(value: Value) -> object:
+    """Return a value as JSON has it: bytes and floats that are no number as an object."""
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -5,7 +5,7 @@ larger than memory.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from ..buffer import stream as wire
@@ -25,6 +25,9 @@ from .sources import RecordingSource, Source, TraceDatSource
 from .summary import Summary, summarize
 from .text import Layout
 from .tracedat_reader import TraceDat
+from .transcode import Coding, Piece, Program, Transcoder, joined
+
+_PIECES_SIZE = 1 << 18
 
 
 class Trace:
@@ -66,6 +69,11 @@ class Trace:
         """The traced processes; of a raw recording only known in full once `ledger` was asked for."""
         return self._source.processes
 
+    @property
+    def comms(self) -> Mapping[int, str]:
+        """The names of threads, where the file tells them and not their processes."""
+        return self._source.comms
+
     def losses(self) -> list[str]:
         """Say what was lost, a sentence each, from the ledger or from what the file tells otherwise; empty: nothing."""
         ledger = self.ledger
@@ -100,6 +108,34 @@ class Trace:
         rows = Rows(self._plan(choice, layout), who, escape, source.shift_ns, layout.time_first)
         for batch in source.batches():
             yield list(map(str.rstrip, rows.lines(batch)))
+
+    def pieces(
+        self, coding: Coding, choice: Choice = ALL, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[list[Piece]]:
+        """Yield the records of a choice in time order as bytes of another format, a few hundred KiB at once.
+
+        `progress` is called now and then with the bytes of pages done, and how many there are.
+        """
+        source = self._source
+
+        def plan(event_id: int) -> Program | None:
+            decoder = Decoder(self.events.get(event_id), event_id)
+            steps = coding.steps(decoder) if choice.wants_event(decoder.event) else None
+            return None if steps is None else (joined(steps), decoder.readings, decoder)
+
+        def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[bytes | None, bool]:
+            pid, comm, holds = source.who(tag, tid, ts_ns - coding.shift_ns)
+            return coding.who(pid, tid, comm) if choice.wants_thread(pid, tid) else None, holds
+
+        coder = Transcoder(plan, who, coding.quote, source.shift_ns + coding.shift_ns, coding.by_cpu)
+        for batch in source.batches():
+            if coder.add(batch) >= _PIECES_SIZE:
+                if progress:
+                    progress(source.done_size, source.data_size)
+                yield [Piece(*each) for each in coder.take()]
+        yield [Piece(*each) for each in coder.take()]
+        if coder.left_out:
+            self.notes.append(f"{coder.left_out} records are too large for this format, and were left out")
 
     def _plan(self, choice: Choice, layout: Layout | None) -> Plan:
         """Return what tells how to decode the records of an event."""

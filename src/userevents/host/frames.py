@@ -22,10 +22,11 @@ def recording_header() -> dict[str, object]:
     """Return what a recording's header says of this machine and moment."""
     system = os.uname()
     before = time.monotonic_ns()
-    real = time.time_ns()
+    real, boot = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     return {
         "mono_ns": (before + time.monotonic_ns()) // 2,
         "real_ns": real,
+        "boot_ns": boot,
         "host": system.nodename,
         "release": system.release,
         "machine": system.machine,

@@ -1,0 +1,85 @@
+"""What every exporter is given: the trace, what of it is asked for, its clocks, and what it lost."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .. import facts
+from ..choice import ALL, Choice
+from ..ledger import Ledger, to_json
+from ..pairs import Pair
+from ..trace import Trace
+from ..transcode import Coding, Piece
+
+Progress = Callable[[int, int], None]
+"""Called with how much of the trace's pages is done, and how much there is, in bytes."""
+
+_MONOTONIC = ("mono", "")
+
+
+class Sink(Protocol):
+    """Where the bytes of an export go."""
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+
+
+@dataclass
+class Job:
+    """One export of an opened trace. `records` counts what was written; `notes` are warnings about the result."""
+
+    trace: Trace
+    choice: Choice = ALL
+    pairs: tuple[Pair, ...] = ()
+    progress: Progress | None = None
+    records: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # The ledger first: of a raw recording, processes and their threads are known in full only after it.
+        self.ledger: Ledger | None = self.trace.ledger
+        self.losses = self.trace.losses()
+        header = self.trace.header
+        self._mono = facts.count(header, "mono_ns") if self.trace.clock in _MONOTONIC else 0
+        self._real = facts.count(header, "real_ns")
+        self._boot = facts.count(header, "boot_ns")
+
+    @property
+    def lost(self) -> int:
+        """Records that happened and are not in the trace, as far as its ledger knows."""
+        return self.ledger.total("lost") if self.ledger else 0
+
+    @property
+    def moment_ns(self) -> tuple[int, int, int] | None:
+        """One moment in monotonic, boot and real time, None where the trace does not say; boot time may be guessed."""
+        if not self._mono or not self._real:
+            return None
+        return self._mono, self._boot or self._mono, self._real
+
+    @property
+    def boot_shift_ns(self) -> int:
+        """What turns the trace's times into boot time."""
+        return self.moment_ns[1] - self.moment_ns[0] if self.moment_ns else 0
+
+    @property
+    def real_shift_ns(self) -> int | None:
+        """What turns the trace's times into ns since 1970, None where the trace does not say."""
+        return self.moment_ns[2] - self.moment_ns[0] if self.moment_ns else None
+
+    def pieces(self, coding: Coding) -> Iterator[Piece]:
+        """Yield all records asked for as bytes, counting them."""
+        for pieces in self.trace.pieces(coding, self.choice, self.progress):
+            for piece in pieces:
+                self.records += piece.records
+                yield piece
+
+    def metadata(self) -> dict[str, object]:
+        """Return what is to be said of the trace as a whole, for JSON: where it is from, and what was lost."""
+        return {
+            "source": self.trace.kind,
+            "clock": self.trace.clock,
+            "header": self.trace.header,
+            "losses": self.losses,
+            "ledger": to_json(self.ledger) if self.ledger else None,
+            "notes": self.trace.notes,
+        }

@@ -1,0 +1,40 @@
+"""JSON lines: what `report --format json` prints, behind a first line that says what the trace is and what it lost."""
+
+import json
+
+from .. import transcode as steps
+from ..decoder import Decoder
+from ..text import json_value
+from ..transcode import Coding, Step, literal, step
+from .job import Job, Sink
+
+
+def write(job: Job, sink: Sink) -> None:
+    """Write a line of metadata, then one line for each record."""
+    sink.write(_dumped({"metadata": job.metadata()}) + b"\n")
+    for piece in job.pieces(Coding(_steps, _who, _quote)):
+        sink.write(piece.data)
+
+
+def _dumped(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _quote(value: str | float) -> bytes:
+    return _dumped(json_value(value))
+
+
+def _who(pid: int | None, tid: int, comm: str) -> bytes:
+    return _dumped({"pid": pid, "tid": tid, "comm": comm})[1:-1]
+
+
+def _steps(decoder: Decoder) -> list[Step]:
+    event = decoder.event
+    found = [literal('{"ts_ns":'), step(steps.TIME_DECIMAL), literal(',"cpu":'), step(steps.CPU_DECIMAL), literal(",")]
+    found += [
+        step(steps.WHO),
+        literal(b',"system":%b,"event":%b,"fields":{' % (_dumped(event.system), _dumped(event.name))),
+    ]
+    for number, key in enumerate(event.keys):
+        found += [literal(b"%b%b:" % (b"," if number else b"", _dumped(key))), step(steps.JSON, number)]
+    return [*found, literal("}}\n")]
