@@ -9,6 +9,8 @@ def request(id: u32, latency_ns: s64, method: char16, path: str) -> None:
 request(1, 250_000, "GET", path="/x")
 """
 
+from typing import TYPE_CHECKING
+
 from .client import (
     Event,
     char,
@@ -36,6 +38,11 @@ from .client import (
 )
 from .errors import Malformed, NoTracer, Refused, Unusable, UserEventsError
 
+if TYPE_CHECKING:
+    import os
+
+    from .formats.opened import OpenTrace
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -55,6 +62,7 @@ __all__ = [
     "data_loc",
     "event",
     "f64",
+    "open",
     "register",
     "rel_loc",
     "s8",
@@ -68,3 +76,18 @@ __all__ = [
     "u64",
     "uchar",
 ]
+
+
+def open(path: "str | os.PathLike[str]") -> "OpenTrace":
+    """Open a trace file to read its records: a trace.dat, or the FILE.part of a recorder that was killed.
+
+    Raises `OSError` if it cannot be opened and `Malformed` if it is no trace.
+
+    with userevents.open("trace.dat") as trace:
+        for record in trace:
+            print(record.time_ns, record.process, record.event, dict(record))
+        print(len(trace["request"]), trace.losses)
+    """
+    from .formats.opened import open_for_people  # not needed in a traced program, and slow to import
+
+    return open_for_people(path if isinstance(path, str) else path.__fspath__())

@@ -34,7 +34,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "testing": _USERS | _FORMAT | {"engine", "instance", "session", "formats", "doors"},
     "fleet": _FORMAT | {"control", "formats", "host"},
     "cli": _EVERYTHING,
-    "userevents": {"errors", "client"},
+    "userevents": {"errors", "client", "formats"},  # formats for `userevents.open`, in that function only
     "__main__": {"cli"},
 }
 
@@ -62,6 +62,7 @@ COMPUTED_IMPORTS: Final = frozenset(
     {
         "src/userevents/__init__.py",
         "src/userevents/cli/__init__.py",
+        "src/userevents/formats/opened.py",  # pandas and its like, where they are installed
         "src/userevents/providers/__init__.py",  # a provider by its name, from its own room
         "src/userevents/providers/inject/sitecustomize.py",  # the package by its path, under another name
     }

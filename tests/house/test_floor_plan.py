@@ -108,6 +108,15 @@ def test_importing_userevents_really_loads_no_slow_module() -> None:
     assert not rooms.SLOW_MODULES & set(done.stdout.split())
 
 
+def test_a_traced_program_loads_nothing_that_reads_traces() -> None:
+    """`userevents.open` brings the room `formats` in when it is called, not before."""
+    program = "import sys, userevents; print(*[name for name in sys.modules if name.startswith('userevents.')])"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[1] for name in done.stdout.split()}
+    assert loaded & {"formats", "buffer", "host"} <= {"buffer"}
+    assert "client" in loaded
+
+
 def test_the_import_finder_sees_every_way_to_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Imports in functions, for types only and by name are found, each with its place and its time."""
     package = tmp_path / "userevents"

@@ -12,6 +12,7 @@ VERBS = {
     "dump": "Write out what a flight recording holds.",
     "report": "Show what a trace holds.",
     "export": "Write a trace in a format that other tools open.",
+    "query": "Ask a trace in SQL.",
     "list": "List the declared events of live programs.",
     "info": "Tell all about an event: fields, who holds it, who listens, what happened to it.",
     "register": "Register an event, and hold it or let it persist.",

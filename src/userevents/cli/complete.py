@@ -38,6 +38,23 @@ def complete_file_event(ctx: click.Context, param: click.Parameter, incomplete: 
     return sorted(name for name in names if name.startswith(incomplete))[:_AT_MOST]
 
 
+def complete_sql(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The last word of SQL being typed: names of the trace's tables, and of their columns."""
+    from ..formats import open_trace
+    from ..formats.columns import schema_of
+    from ..formats.sql_text import OWN_TABLES, name_in_sql, table_names
+
+    before, space, begun = incomplete.rpartition(" ")
+    try:
+        with open_trace(str(ctx.params.get("file"))) as trace:
+            events = list(trace.events.values())
+    except (UserEventsError, OSError):
+        return []
+    names = {*OWN_TABLES, *map(name_in_sql, table_names(events).values())}
+    names |= {name_in_sql(name) for event in events for name, _, _ in schema_of(event)}
+    return sorted(f"{before}{space}{name}" for name in names if name.startswith(begun))[:_AT_MOST]
+
+
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names in the directory that the path so far leads to."""
     from .reach import kernel_text, shown

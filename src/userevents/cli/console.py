@@ -3,13 +3,14 @@
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 import click
 
 from ..fields.escape import printable
 
+_QUIET_S = 1.0
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -110,3 +111,27 @@ class LiveLine:
         if self._shown:
             self._shown = False
             click.echo("\r\x1b[K", nl=False, err=True)
+
+
+class Progress:
+    """A live line for what may take long: shown once a second has gone by, and taken away at the end."""
+
+    def __init__(self, text: Callable[[int], str], *, enabled: bool = True) -> None:
+        self._text = text
+        self._line = LiveLine(enabled=enabled)
+        self._since = time.monotonic()
+
+    def at(self, done: int) -> None:
+        """So much is done."""
+        if self._line.is_due and time.monotonic() - self._since > _QUIET_S:
+            self._line.show(self._text(done))
+
+    def clear(self) -> None:
+        """Take the line away, before something else is said."""
+        self._line.clear()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()

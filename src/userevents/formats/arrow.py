@@ -7,7 +7,8 @@ Source: https://arrow.apache.org/docs/format/CDataInterface.html
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from errno import EIO
 from itertools import count
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ Schema = tuple[tuple[str, str, int], ...]
 """Columns: name, Arrow format, bytes of one value (0: it varies)."""
 Buffers = tuple[int, tuple[bytes | None, ...]]
 """A column: how many nulls, and its buffers as Arrow orders them."""
+
+Failed = Callable[[BaseException], None]
 
 _NULLABLE: Final = 2
 
@@ -137,18 +140,29 @@ def _stream_of(stream: Any) -> list[Any]:
 
 
 def _get_schema(stream: Any, out: Any) -> int:
-    _fill_schema(out.contents, _stream_of(stream)[0]._schema)
+    _fill_schema(out.contents, _stream_of(stream)[0])
     return 0
 
 
 def _get_next(stream: Any, out: Any) -> int:
-    _, following = _stream_of(stream)
-    chunk = next(following, None)
+    _, following, failed = _stream_of(stream)
+    try:
+        chunk = next(following, None)
+    except BaseException as error:  # the consumer is C, and takes a number only
+        failed(error)
+        return EIO
     if chunk is None:
         ctypes.memset(out, 0, ctypes.sizeof(_ArrowArray))
     else:
-        _fill_array(out.contents, len(chunk), chunk._columns)
+        _move_array(chunk.__arrow_c_array__()[1], out)
     return 0
+
+
+def _move_array(capsule: object, out: Any) -> None:
+    """Move the array in a capsule to where a consumer wants it; the capsule no longer has it."""
+    array = _ArrowArray.from_address(_content_of(capsule, _ARRAY))
+    ctypes.memmove(out, ctypes.byref(array), ctypes.sizeof(_ArrowArray))
+    ctypes.memset(ctypes.addressof(array) + _ArrowArray.release.offset, 0, ctypes.sizeof(ctypes.c_void_p))
 
 
 def _release_stream(stream: Any) -> None:
@@ -172,6 +186,9 @@ _new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 _content = ctypes.PyDLL(None).PyCapsule_GetPointer
 _content.restype = ctypes.c_void_p
 _content.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+_content_of = ctypes.PyDLL(None).PyCapsule_GetPointer
+_content_of.restype = ctypes.c_void_p
+_content_of.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 _SCHEMA: Final = b"arrow_schema"
 _ARRAY: Final = b"arrow_array"
@@ -231,5 +248,37 @@ class PureChunk:
     @staticmethod
     def stream(chunks: "tuple[PureChunk, ...]") -> object:
         """Return a stream of chunks as a capsule."""
-        stream = _ArrowStream(*_callbacks, _give([chunks[0], iter(chunks)]))
-        return _capsule(_STREAM, stream)
+        return _stream(chunks[0]._schema, iter(chunks))
+
+
+def _stream(schema: Schema, chunks: Iterator[PureChunk], failed: Failed = lambda _: None) -> object:
+    return _capsule(_STREAM, _ArrowStream(*_callbacks, _give([schema, chunks, failed])))
+
+
+class LazyColumns:
+    """Columns whose chunks are made while a consumer takes them, and anew for each: never all of them are in memory.
+
+    `bound` is called when a consumer asks for the schema. `failed` is told what ended the chunks early, in the
+    consumer's thread; the consumer itself sees an error without words.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        chunks: Callable[[], Iterator[PureChunk]],
+        bound: Callable[[], None] = lambda: None,
+        failed: Failed = lambda _: None,
+    ) -> None:
+        self.schema = schema
+        self._chunks = chunks
+        self._bound = bound
+        self._failed = failed
+
+    def __arrow_c_schema__(self) -> object:
+        """Return the schema as a capsule."""
+        self._bound()
+        return PureChunk(self.schema, 0, ()).__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Return a stream as a capsule; another schema than ours cannot be asked for."""
+        return _stream(self.schema, self._chunks(), self._failed)

@@ -9,7 +9,7 @@ The extension's `Columns` collects where it is there, and else `PureCollector`, 
 """
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, cast
 
@@ -130,11 +130,11 @@ class _Column:
         """Return what Arrow wants of it: the number of nulls, and its buffers."""
         values = self._numbers.tobytes() if self._is_number else bytes(self._bytes)
         nulls = self.valid.count(0)
-        valid = _packed(self.valid) if nulls else None
+        valid = packed(self.valid) if nulls else None
         return nulls, (valid, values) if self._width else (valid, self._offsets.tobytes(), values)
 
 
-def _packed(flags: bytearray) -> bytes:
+def packed(flags: bytearray) -> bytes:
     """Return flags as bits, the first in the lowest bit."""
     packed = bytearray((len(flags) + 7) // 8)
     for number, flag in enumerate(flags):
@@ -192,17 +192,50 @@ def _collector(event: Event, schema: Schema, who: Who, shift: int) -> PureCollec
     return PureCollector(event, schema, who, shift)
 
 
-def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) -> Columns:
-    """Return the records of an event as columns."""
-    schema = schema_of(event)
-    collector = _collector(event, schema, who, shift)
-    chunks = []
+def chunks_of(
+    event: Event, batches: Iterable[Batch], who: Who, shift: int = 0, *, at_once: int = _ROWS_MAX
+) -> Iterator[PureChunk]:
+    """Yield the records of an event in chunks, made while they are asked for.
+
+    A chunk ends when about `at_once` records of any event have been read.
+    """
+    collector = _collector(event, schema_of(event), who, shift)
+    read = 0
     for batch in batches:
         done = collector.add(batch)
         while done < len(batch):
-            chunks.append(collector.take())
+            yield collector.take()
             done = collector.add(batch, done)
+        read += len(batch)
+        if read >= at_once:
+            read = 0
+            chunk = collector.take()
+            if len(chunk):
+                yield chunk
     last = collector.take()
-    if len(last) or not chunks:
-        chunks.append(last)
-    return Columns(event, tuple(name for name, _, _ in schema), tuple(chunks))
+    if len(last):
+        yield last
+
+
+def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) -> Columns:
+    """Return the records of an event as columns."""
+    return collect_all([event], batches, who, shift)[0]
+
+
+def collect_all(events: Sequence[Event], batches: Iterable[Batch], who: Who, shift: int = 0) -> list[Columns]:
+    """Return the records of each of several events as columns, read in one go."""
+    collectors = [_collector(event, schema_of(event), who, shift) for event in events]
+    chunks: list[list[PureChunk]] = [[] for _ in events]
+    for batch in batches:
+        for collector, full in zip(collectors, chunks, strict=True):
+            done = collector.add(batch)
+            while done < len(batch):
+                full.append(collector.take())
+                done = collector.add(batch, done)
+    found = []
+    for event, collector, full in zip(events, collectors, chunks, strict=True):
+        last = collector.take()
+        if len(last) or not full:
+            full.append(last)
+        found.append(Columns(event, tuple(name for name, _, _ in schema_of(event)), tuple(full)))
+    return found

@@ -18,13 +18,15 @@ class OutputFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.temporary = ""
+        """Where it is while it is written; another writer may fill it there instead."""
         target = os.path.realpath(path)
         self._check(target)
         directory, name = os.path.split(target)
         self._target = target
-        self._temporary = os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}.tmp")
+        self.temporary = os.path.join(directory, f".{name[:200]}.{os.urandom(6).hex()}.tmp")
         try:
-            fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
         self._file = open(fd, "wb", buffering=_BUFFER)
@@ -66,7 +68,7 @@ class OutputFile:
         try:
             self._file.close()
             if keep:
-                os.rename(self._temporary, self._target)
+                os.rename(self.temporary, self._target)
                 return
         except OSError:
             if keep:
@@ -76,6 +78,6 @@ class OutputFile:
 
     def _remove(self) -> None:
         try:
-            os.unlink(self._temporary)
+            os.unlink(self.temporary)
         except OSError:
             pass

@@ -130,6 +130,16 @@ def _times_of(run: Run, head: bytes) -> Iterator[int]:
             yield time
 
 
+def counts_by_event(source: Source) -> dict[int, int]:
+    """Count the records of a trace by event id."""
+    found: dict[int, int] = {}
+    for run in source.runs():
+        for head, (number, _, _) in run.heads().items():
+            event_id = _HEAD.unpack(head)[0]
+            found[event_id] = found.get(event_id, 0) + number
+    return found
+
+
 def process_names(processes: Iterable[Process]) -> dict[int, str]:
     """Return the processes' names by PID."""
     return {process.pid: process.title for process in processes}

@@ -10,8 +10,8 @@ from .model import Event, Record, Value
 
 # fmt: off
 __all__ = [
-    "TABLE", "TABLE_HEAD", "TEXT", "Layout", "escape", "fill", "json_line", "printable", "show_time", "show_value",
-    "show_values", "table_line", "text_line",
+    "TABLE", "TABLE_HEAD", "TEXT", "Layout", "escape", "fill", "json_line", "json_value", "printable", "show_time",
+    "show_value", "show_values", "table_line", "text_line",
 ]
 # fmt: on
 

@@ -5,16 +5,18 @@ larger than memory.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from ..buffer import stream as wire
+from ..buffer.merge import Batch
 from ..errors import Malformed
 from ..fields.escape import escape
 from ..fields.payload import Reading
 from . import tracedat
+from .arrow import PureChunk
 from .choice import ALL, Choice
-from .columns import Columns, chosen_event, collect
+from .columns import Columns, chosen_event, chunks_of, collect_all
 from .cursor import reader_of
 from .decoder import Decoder
 from .ledger import Ledger
@@ -22,12 +24,17 @@ from .model import Event, Process, Record
 from .recording import Recording
 from .rows import Plan, Row, Rows
 from .sources import RecordingSource, Source, TraceDatSource
-from .summary import Summary, summarize
+from .summary import Summary, counts_by_event, summarize
 from .text import Layout
 from .tracedat_reader import TraceDat
 from .transcode import Coding, Piece, Program, Transcoder, joined
 
 _PIECES_SIZE = 1 << 18
+
+Reader = Callable[[Iterator[Batch]], Iterator[Batch]]
+"""Hands batches on, and may look at them as they pass: for progress."""
+_AT_ONCE = 1 << 18
+"""Records read for one chunk of columns."""
 
 
 class Trace:
@@ -157,13 +164,25 @@ class Trace:
 
         `event` is ``[SYSTEM:]NAME``, or one of `events`. Raises `Unusable` for a name that the trace has not, or twice.
         """
-        source, found = self._source, chosen_event(self.events, event)
+        found = chosen_event(self.events, event)
+        return collect_all([found], self._source.batches(found.id), self._pid_of, self._source.shift_ns)[0]
 
-        def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[int | None, bool]:
-            pid, _, holds = source.who(tag, tid, ts_ns)
-            return pid, holds
+    def columns_of(self, events: Sequence[Event], read: Reader = iter) -> list[Columns]:
+        """Return all records of each of these events as columns; the file is read once, its batches through `read`."""
+        return collect_all(events, read(self._source.batches()), self._pid_of, self._source.shift_ns)
 
-        return collect(found, source.batches(found.id), who, source.shift_ns)
+    def chunks(self, event: Event, read: Reader = iter) -> Iterator[PureChunk]:
+        """Yield all records of one event as columns, some at a time, while they are asked for."""
+        batches = read(self._source.batches(event.id))
+        return chunks_of(event, batches, self._pid_of, self._source.shift_ns, at_once=_AT_ONCE)
+
+    def counts(self) -> dict[int, int]:
+        """Count the records by event id; none is decoded."""
+        return counts_by_event(self._source)
+
+    def _pid_of(self, tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[int | None, bool]:
+        pid, _, holds = self._source.who(tag, tid, ts_ns)
+        return pid, holds
 
 
 def open_trace(path: str) -> Trace:

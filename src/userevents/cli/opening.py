@@ -1,0 +1,52 @@
+"""Opening a trace for a verb that makes something of it: what is wrong is said, and what was lost comes first."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import UserEventsError
+from ..fields.escape import printable
+from ..formats import Trace, open_trace
+from .console import details, fail, warn
+
+if TYPE_CHECKING:
+    from ..formats.pairs import Pair
+
+
+@contextlib.contextmanager
+def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> Iterator[Trace]:
+    """The trace, as long as the verb works on it; what goes wrong ends the verb with exit code 1.
+
+    Losses and notes are said on stderr, `losses` at once, and notes that came while it was read at the end.
+    """
+    from ..formats.pairs import check
+
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="backslashreplace")
+    try:
+        with open_trace(file) as trace:
+            check(pairs, trace.events.values())
+            for sentence in trace.losses() if losses else ():
+                warn(sentence)
+            yield trace
+            sys.stdout.flush()
+            for note in trace.notes:
+                warn(note)
+    except BrokenPipeError:
+        raise
+    except UserEventsError as error:
+        first, *more = str(error).splitlines() or [type(error).__name__]
+        _end(first, more)
+    except OSError as error:
+        _end(f"'{error.filename or file}': {error.strerror or error}", [])
+
+
+def _end(first: str, more: Sequence[str]) -> None:
+    """Say what went wrong, further lines below it, and end."""
+    if not more:
+        fail(first)
+    warn(printable(first))
+    details(more)
+    sys.exit(1)

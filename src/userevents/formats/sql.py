@@ -1,0 +1,293 @@
+"""A trace as tables of an SQL database (DuckDB): one for each event, and `events`, `processes`, `losses`, `spans`.
+
+DuckDB reads records straight from the trace, as Arrow columns that are made while it asks for them: what a statement
+does not need is not in memory. Needs the extra `sql`, which is imported here when a database is made.
+
+The SQL may come from anywhere: it reads and writes no file and loads no extension, unless that was allowed.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from ..buffer.merge import Batch
+from ..errors import Unusable, UserEventsError
+from .arrow import LazyColumns, PureChunk
+from .columns import schema_of
+from .model import Event
+from .pairs import Pair
+from .spans import SCHEMA as SPAN_SCHEMA
+from .spans import span_chunks
+from .sql_text import EVENTS, LOSSES, PROCESSES, SPANS, events_view, literal, loss_rows, quoted, table_names
+from .summary import process_names
+from .trace import Trace
+
+_PROCESS_COLUMNS: Final = (
+    "pid BIGINT, process VARCHAR, comm VARCHAR, cmdline VARCHAR[], first_ns BIGINT, last_ns BIGINT, threads INT"
+)
+_LOSS_COLUMNS: Final = "pid BIGINT, process VARCHAR, event VARCHAR, what VARCHAR, reason VARCHAR, records UBIGINT"
+
+
+class BadQuery(UserEventsError, ValueError):
+    """SQL that DuckDB refuses: its own words, with the place in the text where it knows one."""
+
+
+class Table(NamedTuple):
+    """A table to query. `rows` is None where counting would mean making it."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    """Name and SQL type."""
+    rows: int | None
+    about: str
+
+
+class Result(NamedTuple):
+    """What a statement gave; `rows` comes as it is fetched."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+class Database:
+    """An open trace in DuckDB. `progress` is told how many records a statement has read so far, in any thread.
+
+    `pairs` become the rows of `spans`. With `allow_files` the SQL may read and write files and load extensions.
+    Raises `Unusable` where duckdb is not installed, and for pairs that the trace has not.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        pairs: Sequence[Pair] = (),
+        *,
+        allow_files: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._trace = trace
+        self._pairs = tuple(pairs)
+        self._progress = progress
+        self._duckdb = _duckdb()
+        self._names = table_names(trace.events.values())
+        self._bound: set[int] = set()
+        self._together: dict[int, tuple[PureChunk, ...]] = {}
+        self._problem: BaseException | None = None
+        self._read = 0
+        self._has_events = False
+        self._reading = threading.Lock()
+        self._connection = self._duckdb.connect(config={"python_enable_replacements": "false"})
+        self._sealed = allow_files
+        self._make_tables()
+
+    def close(self) -> None:
+        """Let go of everything; the trace stays open."""
+        self._connection.close()
+
+    def query(self, sql: str) -> Result:
+        """Run statements, and return the rows of the last one. Raises `BadQuery`, and what is wrong with the file."""
+        self._seal()
+        self._begin(sql)
+        with self._explained():
+            cursor = self._connection.execute(sql)
+        if cursor is None:
+            raise BadQuery("there is no statement in it")
+        described = cursor.description or []
+        names, types = (tuple(str(each[place]) for each in described) for place in (0, 1))
+        return Result(names, types, self._rows(cursor))
+
+    def write_parquet(self, sql: str, path: str) -> None:
+        """Write the rows of one SELECT into a Parquet file (zstd) at `path`, before any `query`; it is replaced."""
+        self._seal(path)
+        self._begin(sql)
+        with self._explained():
+            relation = self._connection.sql(self._without_end(sql))
+            if relation is None:
+                raise BadQuery("there is no statement in it that gives rows")
+            relation.create_view(_RESULT)
+            self._connection.execute(
+                f"COPY (FROM {_RESULT}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+            )
+
+    def _without_end(self, sql: str) -> str:
+        """Return SQL without the semicolon at its end and the comments behind that, which a view does not take."""
+        duckdb = self._duckdb
+        for place, kind in reversed(duckdb.tokenize(sql)):
+            at = len(sql.encode()[:place].decode("utf-8", "ignore"))
+            if kind != duckdb.token_type.comment and not sql.startswith(";", at):
+                break
+            sql = sql[:at]
+        return sql
+
+    def tables(self) -> list[Table]:
+        """Describe every table that has rows, and what there is always; counting reads the file once, undecoded."""
+        counts = self._trace.counts()
+        self._make_events(counts)
+        found = []
+        for event in self._trace.events.values():
+            if counts.get(event.id):
+                name = self._names[event.id]
+                about = f"{event.system}:{event.name}" if name != event.name else ""
+                found.append(Table(name, self._columns(name), counts[event.id], about))
+        found.sort(key=lambda table: (-(table.rows or 0), table.name))
+        found.append(Table(EVENTS, self._columns(EVENTS), sum(counts.values()), "every record, its fields as JSON"))
+        for name, about in ((PROCESSES, "who was traced"), (LOSSES, "what is missing, and why")):
+            rows = self._connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
+            found.append(Table(name, self._columns(name), rows[0] if rows else 0, about))
+        if self._pairs:
+            found.append(Table(SPANS, self._columns(SPANS), None, ", ".join(pair.name for pair in self._pairs)))
+        return found
+
+    def names(self) -> list[str]:
+        """The names that may stand after FROM."""
+        return sorted({*self._names.values(), EVENTS, PROCESSES, LOSSES, *([SPANS] if self._pairs else [])})
+
+    def _columns(self, name: str) -> tuple[tuple[str, str], ...]:
+        described = self._connection.execute(f"DESCRIBE {quoted(name)}").fetchall()
+        return tuple((row[0], row[1]) for row in described)
+
+    # Making tables.
+
+    def _make_tables(self) -> None:
+        # How many rows there are is not known before they are read; were they few, DuckDB would compare all with all.
+        self._connection.execute("SET asof_loop_join_threshold = 0")
+        for event in self._trace.events.values():
+            self._connection.register(self._names[event.id], self._lazy(event))
+        self._make_processes()
+        self._make_losses()
+        if self._pairs:
+            self._connection.register(SPANS, LazyColumns(SPAN_SCHEMA, self._spans, failed=self._failed))
+
+    def _lazy(self, event: Event) -> LazyColumns:
+        return LazyColumns(
+            schema_of(event), lambda: self._chunks(event), lambda: self._bound.add(event.id), self._failed
+        )
+
+    def _make_processes(self) -> None:
+        _ = self._trace.ledger  # of a raw recording, this is what makes the processes known in full
+        names = process_names(self._trace.processes)
+        rows = [
+            (each.pid, names[each.pid], each.comm, list(each.cmdline), each.first_ns, each.last_ns, len(each.tids))
+            for each in self._trace.processes
+        ]
+        self._fill(PROCESSES, _PROCESS_COLUMNS, rows)
+
+    def _make_losses(self) -> None:
+        self._fill(LOSSES, _LOSS_COLUMNS, list(loss_rows(self._trace)))
+
+    def _fill(self, name: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+        """Make a small table of our own."""
+        self._connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
+        if rows:
+            marks = ", ".join("?" * len(rows[0]))
+            self._connection.executemany(f"INSERT INTO {quoted(name)} VALUES ({marks})", rows)
+
+    def _make_events(self, counts: dict[int, int]) -> None:
+        """Make the view over every event that has records."""
+        if self._has_events:
+            return
+        self._has_events = True
+        chosen = [event for event in self._trace.events.values() if counts.get(event.id)]
+        self._connection.execute(events_view(self._trace, {event: self._names[event.id] for event in chosen}))
+
+    def _seal(self, output: str | None = None) -> None:
+        """Let no SQL reach a file, but for `output`; this can be said once, and not be taken back."""
+        if self._sealed:
+            return
+        self._sealed = True
+        if output is not None:
+            self._connection.execute(f"SET allowed_paths = [{literal(output)}]")
+        self._connection.execute("SET autoinstall_known_extensions = false")
+        self._connection.execute("SET enable_external_access = false")
+
+    # Reading while DuckDB asks.
+
+    def _begin(self, sql: str) -> None:
+        if EVENTS in sql.casefold():
+            self._make_events(self._trace.counts())
+        self._bound.clear()
+        self._together.clear()
+        self._problem = None
+        self._read = 0
+
+    def _chunks(self, event: Event) -> Iterator[PureChunk]:
+        """Give an event's records: as they are read where the statement needs no other event, else read together."""
+        if len(self._bound) < 2:
+            yield from self._trace.chunks(event, self._counted)
+            return
+        with self._reading:
+            if event.id not in self._together:
+                events = [self._trace.events[each] for each in self._bound]
+                for each, columns in zip(events, self._trace.columns_of(events, self._counted), strict=True):
+                    self._together[each.id] = columns.chunks
+        yield from self._together[event.id]
+
+    def _spans(self) -> Iterator[PureChunk]:
+        return span_chunks(self._trace, self._pairs, self._told)
+
+    def _counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield batch
+            self._told(len(batch))
+
+    def _told(self, number: int) -> None:
+        self._read += number
+        self._progress(self._read)
+
+    def _failed(self, problem: BaseException) -> None:
+        self._problem = problem
+
+    def _rows(self, cursor: Any) -> Iterator[tuple[Any, ...]]:
+        while True:
+            with self._explained():
+                rows = cursor.fetchmany(_ROWS_AT_ONCE)
+            if not rows:
+                return
+            yield from rows
+
+    def _explained(self) -> "_Explained":
+        return _Explained(self)
+
+
+_RESULT: Final = "userevents_result"
+_ROWS_AT_ONCE: Final = 1024
+
+
+class _Explained:
+    """What DuckDB raises in here, as one of our errors; or what went wrong with the file, which comes first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        database = self._database
+        if database._problem is not None:
+            raise database._problem from None
+        if isinstance(error, database._duckdb.Error):
+            raise BadQuery(_words(str(error), database.names())) from None
+
+
+def _words(text: str, names: Sequence[str]) -> str:
+    """Return DuckDB's words, with the tables that there are where it found none, and not those of its catalogue."""
+    if "Table with name" in text and "does not exist" in text:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
+        first, _, rest = text.partition("\n")
+        place = "\n".join(line for line in rest.split("\n") if not line.startswith("Did you mean"))
+        return f"{first}\nThere are: {shown}\n{place}".rstrip()
+    if "disabled by configuration" in text or "disabled through configuration" in text:
+        return f"{text}\nA query reads and writes no files unless it is allowed to (--allow-files)"
+    return text
+
+
+_NAMES_SHOWN: Final = 30
+
+
+def _duckdb() -> Any:
+    try:
+        import duckdb
+    except ImportError:
+        raise Unusable("queries need duckdb, which is not installed: pip install 'userevents[sql]'") from None
+    return duckdb

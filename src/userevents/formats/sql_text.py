@@ -1,0 +1,144 @@
+"""What a trace says in SQL: names of tables, the statements that make our own, and values of results as JSON."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from .columns import schema_of
+from .model import Event
+from .trace import Trace
+
+EVENTS: Final = "events"
+PROCESSES: Final = "processes"
+LOSSES: Final = "losses"
+SPANS: Final = "spans"
+OWN_TABLES: Final = (EVENTS, PROCESSES, LOSSES, SPANS)
+
+# fmt: off
+_RESERVED: Final = frozenset({
+    "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both", "case", "cast", "check",
+    "collate", "column", "constraint", "create", "default", "deferrable", "desc", "describe", "distinct", "do", "else",
+    "end", "except", "false", "fetch", "for", "foreign", "from", "group", "having", "in", "initially", "intersect",
+    "into", "lambda", "lateral", "leading", "limit", "not", "null", "offset", "on", "only", "or", "order", "pivot",
+    "pivot_longer", "pivot_wider", "placing", "primary", "qualify", "references", "returning", "select", "show",
+    "some", "summarize", "symmetric", "table", "then", "to", "trailing", "true", "union", "unique", "unpivot", "using",
+    "variadic", "when", "where", "window", "with",
+})
+# fmt: on
+_NO_PART: Final = (
+    "SELECT NULL::BIGINT AS ts_ns, NULL::INT AS cpu, NULL::BIGINT AS pid, NULL::INT AS tid, "
+    "NULL::VARCHAR AS system, NULL::VARCHAR AS event, NULL::JSON AS fields WHERE false"
+)
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier, whatever is in it.
+
+    >>> quoted('a.b "c"')
+    '"a.b ""c""\"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def name_in_sql(name: str) -> str:
+    """Return a name as one writes it in SQL: as it is where it may stand so, else quoted.
+
+    >>> name_in_sql("request"), name_in_sql("tick.0"), name_in_sql("order")
+    ('request', '"tick.0"', '"order"')
+    """
+    plain = name.isascii() and name.isidentifier() and name.lower() not in _RESERVED
+    return name if plain else quoted(name)
+
+
+def literal(text: str) -> str:
+    """Return text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def table_names(events: Iterable[Event]) -> dict[int, str]:
+    """Return the name of each event's table, by its id: the event's, with a number where that is taken.
+
+    SQL does not tell upper from lower case, so neither may two names differ by it alone.
+    """
+    taken = {name.casefold() for name in OWN_TABLES}
+    names: dict[int, str] = {}
+    for event in sorted(events, key=lambda event: (event.system != "user_events", event.id)):
+        base = name = event.name.replace("\0", "\\0") or "unnamed"
+        number = 2
+        while name.casefold() in taken:
+            name, number = f"{base}_{number}", number + 1
+        taken.add(name.casefold())
+        names[event.id] = name
+    return names
+
+
+def events_view(trace: Trace, tables: dict[Event, str]) -> str:
+    """Return the statement that makes the view over these events, each with the name of its table."""
+    offset = wall_offset_ns(trace)
+    parts = [_part(event, table) for event, table in tables.items()] or [_NO_PART]
+    time = "NULL::TIMESTAMP_NS" if offset is None else f"make_timestamp_ns(ts_ns + {offset})"
+    return (
+        f"CREATE VIEW {EVENTS} AS SELECT ts_ns, {time} AS time, cpu, e.pid, tid, p.process, system, event, fields "
+        f"FROM ({' UNION ALL '.join(parts)}) e LEFT JOIN "
+        f"(SELECT pid, any_value(process) AS process FROM {PROCESSES} GROUP BY pid) p ON e.pid = p.pid"
+    )
+
+
+def _part(event: Event, table: str) -> str:
+    """Return the SELECT that gives an event's records to `events`."""
+    keys = [name for name, _, _ in schema_of(event)[4:]]
+    fields = ", ".join(f"{literal(key)}, {quoted(key)}" for key in keys)
+    return (
+        f"SELECT ts_ns, cpu, pid, tid, {literal(event.system)} AS system, {literal(event.name)} AS event, "
+        f"json_object({fields}) AS fields FROM {quoted(table)}"
+    )
+
+
+def wall_offset_ns(trace: Trace) -> int | None:
+    """Return what to add to the trace's times for nanoseconds since 1970; None where the trace does not say."""
+    mono, real = trace.header.get("mono_ns"), trace.header.get("real_ns")
+    if trace.clock != "mono" or not isinstance(mono, int) or not isinstance(real, int):
+        return None
+    return real - mono
+
+
+def loss_rows(trace: Trace) -> Iterator[tuple[Any, ...]]:
+    """Yield what is missing: (pid, process, event, what, reason, records); without a ledger, the file's sentences."""
+    ledger = trace.ledger
+    if ledger is None:
+        for sentence in trace.losses():
+            yield None, None, None, "told by the file", sentence, None
+        return
+    for process in ledger.processes:
+        who = (process.pid, process.comm)
+        for event in process.events:
+            for reason, records in event.dropped.items():
+                if records:
+                    yield *who, event.name, "dropped", reason, records
+        for what, records in (("overwritten", process.overwritten), ("missed", process.missed)):
+            if records:
+                yield *who, None, what, None, records
+
+
+def as_json(value: object) -> object:
+    """Return a value of a result as JSON has it: bytes as ``{"hex": ...}``, times as text, numbers as they are."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else {"float": str(value)}
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {str(key): as_json(each) for key, each in value.items()}
+    return str(value)
+
+
+def json_line(names: Sequence[str], row: Sequence[object], types: Sequence[str]) -> str:
+    """Return a row as one line of JSON; what is JSON already stands in it as it is."""
+    found = {
+        name: json.loads(value) if kind == "JSON" and isinstance(value, str) else as_json(value)
+        for name, value, kind in zip(names, row, types, strict=True)
+    }
+    return json.dumps(found, separators=(",", ":"))
