@@ -113,7 +113,7 @@ def summarize(source: Source, choice: Choice) -> Summary:
             if total.holds:
                 total.add(number, first_ns + shift, last_ns + shift)
             else:
-                for time in _times_of(run, head):
+                for time in times_of(run, head):
                     settle(total, 1, time + shift, time + shift)
     for total in totals.values():
         if total.number:
@@ -121,8 +121,8 @@ def summarize(source: Source, choice: Choice) -> Summary:
     return summary
 
 
-def _times_of(run: Run, head: bytes) -> Iterator[int]:
-    """Yield the times of the records that begin with `head`."""
+def times_of(run: Run, head: bytes) -> Iterator[int]:
+    """Yield the times of the records of a page that begin with `head`."""
     data = run.data
     for time, start in zip(run.times, run.starts, strict=True):
         body = body_start(data, start)

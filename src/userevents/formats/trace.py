@@ -46,7 +46,8 @@ class Trace:
 
     def __init__(self, path: str, source: Source, close: Callable[[], None]) -> None:
         self.path = path
-        self._source = source
+        self.source = source
+        """Where it is read from, for those who need pages and not records."""
         self.close = close
         self.kind = source.kind
         self.events = source.events
@@ -68,23 +69,23 @@ class Trace:
     def ledger(self) -> Ledger | None:
         """The closed loss ledger; reading it from a raw recording reads the whole recording once."""
         if not self._has_ledger:
-            self._ledger, self._has_ledger = self._source.ledger(), True
+            self._ledger, self._has_ledger = self.source.ledger(), True
         return self._ledger
 
     @property
     def processes(self) -> list[Process]:
         """The traced processes; of a raw recording only known in full once `ledger` was asked for."""
-        return self._source.processes
+        return self.source.processes
 
     @property
     def comms(self) -> Mapping[int, str]:
         """The names of threads, where the file tells them and not their processes."""
-        return self._source.comms
+        return self.source.comms
 
     def losses(self) -> list[str]:
         """Say what was lost, a sentence each, from the ledger or from what the file tells otherwise; empty: nothing."""
         ledger = self.ledger
-        return self._source.losses() if ledger is None else ledger.losses()
+        return self.source.losses() if ledger is None else ledger.losses()
 
     def records(self, choice: Choice = ALL) -> Iterator[Record]:
         """Yield every record in time order; equal times by CPU. Damaged pages end early and add a note."""
@@ -94,7 +95,7 @@ class Trace:
 
     def rows(self, choice: Choice = ALL) -> Iterator[Row]:
         """Yield the rows that `records` are made of, in the same order; who is (pid, name)."""
-        source = self._source
+        source = self.source
 
         def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[tuple[int | None, str] | None, bool]:
             pid, comm, holds = source.who(tag, tid, ts_ns)
@@ -106,7 +107,7 @@ class Trace:
 
     def lines(self, layout: Layout, choice: Choice = ALL) -> Iterator[list[str]]:
         """Yield the lines of all records in time order, many at once."""
-        source = self._source
+        source = self.source
 
         def who(tag: Process | None, cpu: int, tid: int, ts_ns: int) -> tuple[str | None, bool]:
             pid, comm, holds = source.who(tag, tid, ts_ns)
@@ -123,7 +124,7 @@ class Trace:
 
         `progress` is called now and then with the bytes of pages done, and how many there are.
         """
-        source = self._source
+        source = self.source
 
         def plan(event_id: int) -> Program | None:
             decoder = Decoder(self.events.get(event_id), event_id)
@@ -157,7 +158,7 @@ class Trace:
 
     def summary(self, choice: Choice = ALL) -> Summary:
         """Count the records by process and event; none is decoded."""
-        return summarize(self._source, choice)
+        return summarize(self.source, choice)
 
     def columns(self, event: str | Event) -> Columns:
         """Return all records of one event as columns, for whatever reads Arrow (pyarrow, DuckDB, Polars, ...).
@@ -165,23 +166,23 @@ class Trace:
         `event` is ``[SYSTEM:]NAME``, or one of `events`. Raises `Unusable` for a name that the trace has not, or twice.
         """
         found = chosen_event(self.events, event)
-        return collect_all([found], self._source.batches(found.id), self._pid_of, self._source.shift_ns)[0]
+        return collect_all([found], self.source.batches(found.id), self._pid_of, self.source.shift_ns)[0]
 
     def columns_of(self, events: Sequence[Event], read: Reader = iter) -> list[Columns]:
         """Return all records of each of these events as columns; the file is read once, its batches through `read`."""
-        return collect_all(events, read(self._source.batches()), self._pid_of, self._source.shift_ns)
+        return collect_all(events, read(self.source.batches()), self._pid_of, self.source.shift_ns)
 
     def chunks(self, event: Event, read: Reader = iter) -> Iterator[PureChunk]:
         """Yield all records of one event as columns, some at a time, while they are asked for."""
-        batches = read(self._source.batches(event.id))
-        return chunks_of(event, batches, self._pid_of, self._source.shift_ns, at_once=_AT_ONCE)
+        batches = read(self.source.batches(event.id))
+        return chunks_of(event, batches, self._pid_of, self.source.shift_ns, at_once=_AT_ONCE)
 
     def counts(self) -> dict[int, int]:
         """Count the records by event id; none is decoded."""
-        return counts_by_event(self._source)
+        return counts_by_event(self.source)
 
     def _pid_of(self, tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[int | None, bool]:
-        pid, _, holds = self._source.who(tag, tid, ts_ns)
+        pid, _, holds = self.source.who(tag, tid, ts_ns)
         return pid, holds
 
 
