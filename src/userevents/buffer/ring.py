@@ -146,15 +146,10 @@ class CpuRing:
         if len(body) > MAX_BODY_SIZE:
             self.too_large += 1
             return False
-        if not self._append(ts_ns, body):
-            if len(self._full) + 1 >= self._limit:
-                if not overwrite:
-                    self.dropped += 1
-                    return False
-                self._give_up_oldest()
-            self._full.append(_Page(self._tail.take(), self._tail_entries, self._tail_read))
-            self._tail_entries = self._tail_read = 0
-            self._append(ts_ns, body)
+        fits = not self._must_stamp and self._tail.append(ts_ns, body)
+        if not fits and not self._append_slowly(ts_ns, body, overwrite):
+            self.dropped += 1
+            return False
         self._tail_entries += 1
         self.entries += 1
         return True
@@ -166,10 +161,19 @@ class CpuRing:
         """
         self._must_stamp = True
 
-    def _append(self, ts_ns: int, body: bytes) -> bool:
-        fits = self._tail.append_stamped(ts_ns, body) if self._must_stamp else self._tail.append(ts_ns, body)
-        self._must_stamp = self._must_stamp and not fits
-        return fits
+    def _append_slowly(self, ts_ns: int, body: bytes, overwrite: bool) -> bool:
+        """Add a record behind one that was given up, or to a new page; False when there is no room for that."""
+        if self._must_stamp and self._tail.append_stamped(ts_ns, body):
+            self._must_stamp = False
+            return True
+        if len(self._full) + 1 >= self._limit:
+            if not overwrite:
+                return False
+            self._give_up_oldest()
+        self._full.append(_Page(self._tail.take(), self._tail_entries, self._tail_read))
+        self._tail_entries = self._tail_read = 0
+        self._must_stamp = False  # a page begins with a stamp of its own
+        return self._tail.append(ts_ns, body)
 
     def __iter__(self) -> Iterator[Record]:
         """The records held, oldest first; nothing is consumed."""

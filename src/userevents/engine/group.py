@@ -34,6 +34,7 @@ from .write import write_event
 
 HOLDERS_SHOWN = 8
 """How many holders a refusal names."""
+NOBODY = Caller(65534, 65534, False)
 USER_ADDR_END = (1 << 56) - 4096
 """Addresses from here on are no program's; whether a lower one is mapped is found out by writing."""
 
@@ -142,7 +143,9 @@ class Group:
         if task.mm is None:
             task.mm = self.new_mm(task.memory, file.label)
         task.mm.require_unused(addr, bit)
-        event, index = self._declare(file, text(), flags, task.caller, None)
+        # who that is matters to persistent events alone, and takes longer to find out than all the rest
+        caller = task.caller if flags & USER_EVENT_REG_PERSIST else NOBODY
+        event, index = self._declare(file, text(), flags, caller, None)
         task.mm.enable(event, addr, bit, size)
         return index
 

@@ -3,13 +3,19 @@
 Source: user_events contract, fields.md section 5.
 """
 
+from functools import lru_cache
+
 from ..fields import Field, matches
 from .profile import Profile
 from .text import SPACES
 
 
+@lru_cache(256)
 def same_fields(profile: Profile, fields: tuple[Field, ...], args: str) -> bool:
-    """Whether the registration text `args` spells exactly `fields`."""
+    """Whether the registration text `args` spells exactly `fields`.
+
+    Remembered, since every process of a service registers the same events.
+    """
     if not profile.spaces_after_semicolons and not spaced(args):
         return False
     if not profile.compares_struct_size:

@@ -4,6 +4,7 @@ Source: user_events contract, fields.md sections 1 to 4.
 """
 
 import errno
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ..abi.ring_buffer import RECORD_HEADER_SIZE
@@ -59,6 +60,7 @@ class Declaration(NamedTuple):
     fields: tuple[Field, ...]
 
 
+@lru_cache(1024)
 def parse_command(text: str) -> tuple[str, str | None, str]:
     """Split a registration's text into NAME, TEXTFLAGS (None without a ``:``) and ARGS.
 

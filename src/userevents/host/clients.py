@@ -170,7 +170,7 @@ class Clients:
     def before_ioctl(self, thread: ClientThread, argument: int) -> ClientThread | None:
         """Take in what happened to processes before this call; returns the thread to make it with."""
         self.catch_up()
-        if thread.memory.is_gone(argument) and thread.client.memory.readable:
+        if self._events is None and thread.memory.is_gone(argument) and thread.client.memory.readable:
             self._exec(thread.client)
         if thread.tid not in thread.client.threads:
             self._threads.pop(thread.tid, None)

@@ -2,22 +2,43 @@
 
 Everything that the tracer knows is touched by whoever holds `Loop.lock`: this thread while it is awake, and a
 door's own thread while it serves a request. So nothing in the house below needs a lock.
+
+What was worked out from the tree is good for as long as nobody has had the lock (`TreeLock.turns`).
 """
 
 import os
 import selectors
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+
+class TreeLock:
+    """The lock of everything that the tracer knows; one thread may take it twice.
+
+    `turns` counts how often it was taken. Who only puts a record where it has found out that records go takes `raw`
+    alone: that changes nothing for anybody, and is not counted.
+    """
+
+    def __init__(self) -> None:
+        self.raw: Final = threading.RLock()
+        self.turns = 0
+
+    def __enter__(self) -> None:
+        self.raw.acquire()
+        self.turns += 1
+
+    def __exit__(self, *failure: object) -> None:
+        self.raw.release()
 
 
 class Loop:
     """A selector loop. `watch` and `unwatch` belong to its thread; `call` and `stop` to any."""
 
     def __init__(self, on_error: Callable[[Exception], None] | None = None) -> None:
-        self.lock = threading.RLock()
+        self.lock = TreeLock()
         """Held by the loop but while it sleeps."""
         self._on_error = on_error
         self._selector = selectors.DefaultSelector()

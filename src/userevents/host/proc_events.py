@@ -1,11 +1,15 @@
 """Births, execs and deaths of processes, told by the kernel (the proc connector), without asking for each.
 
-Works for anyone from Linux 6.6 on, with CAP_NET_ADMIN before that, and only in the first network namespace.
-Where it does not, callers look at ``/proc`` when they need to know.
+Works for anyone from Linux 6.6 on, with CAP_NET_ADMIN before that, and only in the first network, user and PID
+namespaces. Where it does not, callers look at ``/proc`` when they need to know.
+
+In other namespaces the kernel does not take the request, but it may deliver what somebody else asked for, with the
+process ids of the first namespace, which are other processes here. Only a request that it acknowledges counts.
 """
 
 import errno
 import os
+import select
 import socket
 from struct import Struct
 from typing import Final, NamedTuple
@@ -20,6 +24,9 @@ _OPERATION: Final = Struct("<I")
 _EVENT: Final = 36
 """Offset of the event in a datagram: kind, CPU, time, then what it tells."""
 _TOLD: Final = Struct("<IIQIIII")
+_ACK_AT: Final = 28
+"""Offset of what a datagram that acknowledges a request has: one more than that request had; then of its errno."""
+_ERROR_AT: Final = 52
 _BUFFER: Final = 1 << 20
 
 FORK: Final = 1
@@ -47,17 +54,38 @@ class ProcEvents:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             self._socket.bind((0, _CN_IDX_PROC))
-            size = _NETLINK_HEADER.size + _CONNECTOR_HEADER.size + _OPERATION.size
-            self._socket.send(
-                _NETLINK_HEADER.pack(size, _NLMSG_DONE, 0, 0, os.getpid())
-                + _CONNECTOR_HEADER.pack(_CN_IDX_PROC, 1, 0, 0, _OPERATION.size, 0)
-                + _OPERATION.pack(_LISTEN)
-            )
+            self._subscribe()
         except OSError:
             self._socket.close()
             raise
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN | select.POLLERR)
         self.overflowed = False
         """Set when events were lost: look at everything anew, and clear it."""
+
+    def _subscribe(self) -> None:
+        """Ask for events; EPERM where the kernel does not acknowledge that, which it does before `send` returns."""
+        size = _NETLINK_HEADER.size + _CONNECTOR_HEADER.size + _OPERATION.size
+        number = int.from_bytes(os.urandom(3), "little")
+        self._socket.send(
+            _NETLINK_HEADER.pack(size, _NLMSG_DONE, 0, 0, os.getpid())
+            + _CONNECTOR_HEADER.pack(_CN_IDX_PROC, 1, 0, number, _OPERATION.size, 0)
+            + _OPERATION.pack(_LISTEN)
+        )
+        while True:
+            try:
+                data = self._socket.recv(4096)
+            except BlockingIOError:
+                raise PermissionError(errno.EPERM, "the kernel took no notice of the request") from None
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue
+            if _OPERATION.unpack_from(data, _ACK_AT)[0] == number + 1:
+                (refused,) = _OPERATION.unpack_from(data, _ERROR_AT)
+                if refused:
+                    raise OSError(refused, os.strerror(refused))
+                return
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
@@ -66,14 +94,12 @@ class ProcEvents:
     def read(self) -> list[ProcEvent]:
         """What happened since the last time, in order."""
         found: list[ProcEvent] = []
-        while True:
+        while self._poll.poll(0):
             try:
                 data = self._socket.recv(4096)
-            except BlockingIOError:
-                return found
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
-                    return found
+                    break
                 self.overflowed = True
                 continue
             if len(data) < _EVENT + _TOLD.size:
@@ -83,6 +109,7 @@ class ProcEvents:
                 found.append(ProcEvent(kind, tid, pid, child_tid, child_pid))
             elif kind in (EXEC, EXIT):
                 found.append(ProcEvent(kind, tid, pid))
+        return found
 
     def close(self) -> None:
         """Close the socket."""

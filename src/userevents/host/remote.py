@@ -7,6 +7,7 @@ written into the program that came after.
 
 import ctypes
 import os
+from struct import Struct
 from typing import Final
 
 from ..engine import Fault
@@ -15,10 +16,9 @@ ADDRESS_END: Final = 1 << 63
 """What pread takes; no program has memory up there."""
 
 
-class _Vector(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_uint64), ("size", ctypes.c_uint64))
-
-
+_BUFFER_SIZE: Final = 4096
+_VECTORS: Final = Struct("@PNPN")
+"""Two struct iovec: here, and there."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
 for _call in (_readv, _writev):
@@ -31,10 +31,11 @@ class RemoteMemory:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._buffer = ctypes.create_string_buffer(4096)
-        self._here = _Vector(ctypes.addressof(self._buffer), 0)
-        self._there = _Vector(0, 0)
-        self._arguments = (pid, ctypes.addressof(self._here), 1, ctypes.addressof(self._there), 1, 0)
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._vectors = bytearray(_VECTORS.size)
+        self._buffer_at = _address(self._buffer)
+        here = _address(self._vectors)
+        self._arguments = (pid, here, 1, here + _VECTORS.size // 2, 1, 0)
         try:
             self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -63,13 +64,13 @@ class RemoteMemory:
     def read(self, addr: int, size: int) -> bytes:
         """The `size` bytes at `addr`."""
         self._transfer(_readv, addr, size)
-        return self._buffer.raw[:size]
+        return bytes(self._buffer[:size])
 
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at `addr`."""
-        if len(data) > len(self._buffer):
+        if len(data) > _BUFFER_SIZE:
             raise Fault
-        ctypes.memmove(self._buffer, data, len(data))
+        self._buffer[: len(data)] = data
         self._transfer(_writev, addr, len(data))
 
     def write_bit(self, addr: int, bit: int, size: int, on: bool) -> None:
@@ -88,7 +89,7 @@ class RemoteMemory:
         if not byte:
             raise Fault
         mask = 1 << (bit & 7)
-        self._buffer[0] = bytes((byte[0] | mask if on else byte[0] & ~mask,))
+        self._buffer[0] = byte[0] | mask if on else byte[0] & ~mask
         self._transfer(_writev, at, 1)
 
     def fault_in(self, addr: int) -> None:
@@ -96,9 +97,13 @@ class RemoteMemory:
         self.write(addr, self.read(addr, 1))
 
     def _transfer(self, call: "ctypes._NamedFuncPointer", addr: int, size: int) -> None:
-        if self._fd < 0 or addr >= ADDRESS_END or size > len(self._buffer):
+        if self._fd < 0 or addr >= ADDRESS_END or size > _BUFFER_SIZE:
             raise Fault
-        self._here.size = self._there.size = size
-        self._there.base = addr
+        _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size)
         if size and call(*self._arguments) != size:
             raise Fault
+
+
+def _address(buffer: bytearray) -> int:
+    """Where the bytes of a buffer stand; they stay there, since it never changes its size from then on."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -15,6 +15,7 @@ from .queue import STREAM_LIMIT, StreamQueue
 from .recorder import Recorder
 from .requests import parse_request
 from .selection import ProcessFacts, Selection
+from .sink import Sink, find_sink
 from .trigger_context import FILTER_LOCATION, TriggerContext
 from .watch import Watch
 
@@ -38,10 +39,12 @@ __all__ = [
     "Recorder",
     "Sample",
     "Selection",
+    "Sink",
     "StreamQueue",
     "Subscription",
     "TriggerContext",
     "Watch",
+    "find_sink",
     "header",
     "latency_header",
     "lost_line",

@@ -264,6 +264,7 @@ class EventFile:
                 self.hold_soft()
             elif before and not self.triggers.count:
                 self.release_soft()
+            self._owner.recording_changed(self)  # a trigger on its own event has held it before it was counted
 
     def _attach(self) -> None:
         if not self.attached:

@@ -13,8 +13,9 @@ from typing import ClassVar, Final
 
 from ..abi import tracefs as abi
 from ..abi import user_events as uapi
-from ..engine import Fault, OpenFile, Task, UserMemory
+from ..engine import Fault, OpenFile, Task, UserMemory, Writer
 from ..errors import Refused
+from ..instance import Sink, find_sink
 from .node import File, OpenNode, WriteCall
 
 _REG: Final = struct.Struct(uapi.USER_REG)
@@ -55,6 +56,11 @@ class UserEventsData(File):
             raise Refused(errno.EOPNOTSUPP, "this door cannot say who writes, so it cannot write events")
         size = len(data) if call.size is None else call.size
         return self.place.system.group.write(_table(node), data, size, call.task.writer)
+
+    def sink(self, node: OpenNode, index: int, writer: Writer) -> Sink | None:
+        """The short way of one event's payloads."""
+        events = _table(node).events
+        return find_sink(events[index], writer) if 0 <= index < len(events) else None
 
     def ioctl(self, node: OpenNode, command: int, argument: int, task: Task) -> int:
         """Register, unregister or delete."""
@@ -129,9 +135,17 @@ def _label(node: OpenNode) -> str:
 def _copy_struct(memory: UserMemory, addr: int, known_size: int) -> bytes:
     """The part of a structure that we know; what the caller's own, longer one has besides must be zero.
 
+    Nearly all have just that size, so all of it is read at once if it can be.
+
     Source: user_events contract, abi.md section 5.1 steps 1 to 4.
     """
-    size = _SIZE.unpack(_read(memory, addr, _SIZE.size))[0]
+    try:
+        known = memory.read(addr, known_size)
+    except Fault:
+        known = _read(memory, addr, _SIZE.size)
+    (size,) = _SIZE.unpack_from(known)
+    if size == known_size == len(known):
+        return known
     if size > uapi.PAGE_SIZE:
         raise Refused(errno.E2BIG, f"a structure of {size} bytes; at most {uapi.PAGE_SIZE}")
     if size < known_size:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ..abi import tracefs as abi
-from ..engine import Caller, Task, UserEvent
+from ..engine import Caller, Task, UserEvent, Writer
 from ..errors import Refused
-from ..instance import Instance
+from ..instance import Instance, Sink
 
 if TYPE_CHECKING:
     from .system import System
@@ -104,6 +104,10 @@ class File(Node):
         """Take `data`, knowing who writes and where; most files do not care."""
         return self.write(node, data)
 
+    def sink(self, node: "OpenNode", index: int, writer: Writer) -> Sink | None:
+        """A shorter way for what one thread writes, where there is one."""
+        return None
+
     def ioctl(self, node: "OpenNode", command: int, argument: int, task: Task) -> int:
         """Do what an ioctl asks; ENOTTY for files that know none."""
         raise Refused(errno.ENOTTY, f"'{node.path}' knows no ioctl 0x{command:x}")
@@ -176,6 +180,15 @@ class OpenNode:
             return self._file.write_call(self, data, call)
         finally:
             self._file.place.system.settle()
+
+    def sink(self, index: int, writer: Writer) -> Sink | None:
+        """The short way of events with this write index, from one thread; None where only `write` does.
+
+        It takes what comes after the index, and says whether it did. Good while nothing is changed in the tree.
+        """
+        if self._closed or self.flags & abi.O_ACCMODE == abi.O_RDONLY:
+            return None
+        return self._file.sink(self, index, writer)
 
     def ioctl(self, command: int, argument: int, task: Task) -> int:
         """Make an ioctl for `task`, in whose memory `argument` points."""

@@ -13,8 +13,8 @@ from tools.kernel.guest import libc
 from tools.kernel.guest.calls import CALLS, Process
 from tools.kernel.guest.files import FILES
 
-CONTROLLER: Final = "\0userevents-scenarios"
-"""The controller's abstract socket address."""
+CONTROLLER: Final = f"\0userevents-scenarios-{os.getpid()}"
+"""The abstract socket address of the controller, whose forks all others are: several can play beside each other."""
 RESUME: Final = "--resume"
 """How the program is told, after an exec step, whom it continues: name, descriptors, socket."""
 

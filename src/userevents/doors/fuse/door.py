@@ -10,28 +10,24 @@ import os
 import threading
 from collections.abc import Mapping
 from functools import partial
-from struct import Struct
 from typing import Final
 
 from ...abi import fuse
 from ...errors import Refused
 from ...host.clients import Clients
 from ...host.loop import Loop
-from ...tracefs import Tree, WriteCall, task_exited, task_forked
+from ...tracefs import Tree, task_exited, task_forked
 from .channel import Channel, Log, Operation, Request
 from .files import Files
 from .mount import Mounted, unmount
 from .names import Names
+from .writes import HEADER_SIZE, MAX_PAGES, Writes
 
 _MAX_WRITE: Final = 1 << 20
 _PAGE: Final = 4096
-_MAX_PAGES: Final = 256
 _WANTED: Final = fuse.ASYNC_READ | fuse.ATOMIC_O_TRUNC | fuse.BIG_WRITES | fuse.PARALLEL_DIROPS | fuse.MAX_PAGES
 _HEADER: Final = fuse.IN_HEADER
 _OPCODE: Final = 4
-_WRITE: Final = Struct(_HEADER.format + fuse.WRITE_IN.format.lstrip("<"))
-_WRITE_DATA: Final = _WRITE.size
-_WRITTEN: Final = Struct(fuse.OUT_HEADER.format + fuse.WRITE_OUT.format.lstrip("<"))
 _END_S: Final = 2.0
 
 
@@ -66,6 +62,7 @@ class FuseDoor:
         )
         names = Names(tree, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         self._files = Files(tree, names, self._clients, self._channel)
+        self._writes = Writes(self._files, self._clients, self._channel, loop.lock, self._wake_if_due)
         self._operations: Mapping[int, Operation] = {
             fuse.INIT: _init,
             fuse.DESTROY: lambda request: b"",
@@ -86,7 +83,7 @@ class FuseDoor:
 
     def poke(self) -> None:
         """Answer the reads and polls that waited for something that has happened since. The caller holds the lock."""
-        if self._files.is_awaited and not self._closed:
+        if not self._closed:
             self._files.poke()
 
     def close(self) -> None:
@@ -111,19 +108,19 @@ class FuseDoor:
     def _serve_all(self) -> None:
         """Answer requests until the file system is unmounted or the door closed."""
         buffer = bytearray(_MAX_WRITE + _PAGE)
-        view = memoryview(buffer)
+        buffers, view, serve_write = (buffer,), memoryview(buffer), self._writes.serve
         fd = self._channel.fd
         while not self._closed:
             try:
-                size = os.readv(fd, (buffer,))
+                size = os.readv(fd, buffers)
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue
                 if error.errno not in (errno.ENODEV, errno.ECONNABORTED):
                     self._log("error", f"{self._mounted}: {error.strerror}")
                 break
-            if size >= _WRITE_DATA and buffer[_OPCODE] == fuse.WRITE:
-                self._serve_write(buffer)
+            if size >= HEADER_SIZE and buffer[_OPCODE] == fuse.WRITE:
+                serve_write(buffer)
             elif size >= _HEADER.size:
                 self._serve(Request(_HEADER.unpack_from(buffer), view[_HEADER.size : size]))
         with self._lock:
@@ -140,40 +137,12 @@ class FuseDoor:
             if self._closed:
                 return
             self._channel.run(request.unique, partial(operation, request))
-            left = self._tree.system.group.has_work
-        if left:
+            self._wake_if_due()
+
+    def _wake_if_due(self) -> None:
+        """Have the loop do what was deferred."""
+        if self._tree.system.group.has_work:
             self._wake()
-
-    def _serve_write(self, buffer: bytearray) -> None:
-        """What most requests are, an event written: the shortest way through."""
-        _, _, unique, _, uid, gid, tid, _, _, fh, offset, size, *_ = _WRITE.unpack_from(buffer)
-        data = bytes(buffer[_WRITE_DATA : _WRITE_DATA + size])
-        with self._lock:
-            if self._closed:
-                return
-            files = self._files
-            try:
-                handle = files.handles[fh]
-                if offset and handle.is_stream:
-                    taken = self._cut_off(size)
-                else:
-                    thread = self._clients.thread(tid, uid, gid) if handle.is_stream else None
-                    taken = handle.node.write(data, WriteCall(thread))
-                    if files.is_awaited:
-                        files.poke()
-                    if not handle.is_stream and self._tree.system.group.has_work:
-                        self._wake()
-                answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, taken, 0)
-            except Refused as refused:
-                answer = self._channel.refusal(unique, refused)
-            except Exception as error:
-                answer = self._channel.failed(unique, error)
-        self._channel.send(answer)
-
-    def _cut_off(self, size: int) -> int:
-        """The rest of a writev with more vectors than a request holds: its record is written already, without it."""
-        self._log("warning", f"{size} bytes of a write with more than {_MAX_PAGES} vectors were cut off")
-        return size
 
 
 def _init(request: Request) -> bytes:
@@ -181,5 +150,5 @@ def _init(request: Request) -> bytes:
     if major != fuse.MAJOR:
         raise Refused(errno.EPROTO, f"the kernel speaks FUSE {major}.{minor}")
     return fuse.INIT_OUT.pack(
-        fuse.MAJOR, min(minor, fuse.MINOR), 0, offered & _WANTED, 64, 48, _MAX_WRITE, 1, _MAX_PAGES, 0, 0, 0
+        fuse.MAJOR, min(minor, fuse.MINOR), 0, offered & _WANTED, 64, 48, _MAX_WRITE, 1, MAX_PAGES, 0, 0, 0
     )

@@ -32,9 +32,10 @@ class Files:
         self._clients = clients
         self._channel = channel
         self._next = 1
-        self._waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, Waiting] = {}
         """Reads that wait, by the number of their request."""
-        self._polled: set[Handle] = set()
+        self.polled: set[Handle] = set()
+        """Files that somebody polls, to be told when they have something."""
         self.handles: dict[int, Handle] = {}
         self.operations: Mapping[int, Operation] = {
             fuse.OPEN: self._open,
@@ -45,34 +46,29 @@ class Files:
             fuse.POLL: self._poll,
         }
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether anybody waits for a file to have something."""
-        return bool(self._waiting or self._polled)
-
     def poke(self) -> None:
         """Answer the reads and polls that waited for something that has happened since."""
-        for unique, waiting in tuple(self._waiting.items()):
+        for unique, waiting in tuple(self.waiting.items()):
             if waiting.handle.node.readable():
-                del self._waiting[unique]
+                del self.waiting[unique]
                 self._channel.run(unique, partial(self._read_or_wait, unique, waiting))
-        for handle in tuple(self._polled):
+        for handle in tuple(self.polled):
             if handle.node.polled():
                 self._wake_pollers(handle)
 
     def close(self) -> None:
         """Wake everybody who waits, and close every file as if its client had died."""
-        for unique in self._waiting:
+        for unique in self.waiting:
             self._channel.refuse(unique, errno.ECONNABORTED)
-        self._waiting.clear()
-        for handle in tuple(self._polled):
+        self.waiting.clear()
+        for handle in tuple(self.polled):
             self._wake_pollers(handle)
         for handle in self.handles.values():
             handle.node.abort()
         self.handles.clear()
 
     def _wake_pollers(self, handle: Handle) -> None:
-        self._polled.discard(handle)
+        self.polled.discard(handle)
         for poller in handle.pollers:
             self._channel.wake_poller(poller)
         handle.pollers.clear()
@@ -90,7 +86,8 @@ class Files:
         self._next += 1
         return fuse.OPEN_OUT.pack(handle.fh, handle.open_flags, 0)
 
-    def _handle(self, fh: int) -> Handle:
+    def handle(self, fh: int) -> Handle:
+        """The open file that the kernel knows by a number."""
         handle = self.handles.get(fh)
         if handle is None:
             raise Refused(errno.EBADF, f"no file is open as {fh}")
@@ -99,13 +96,13 @@ class Files:
     def _release(self, request: Request) -> bytes:
         handle = self.handles.pop(fuse.RELEASE_IN.unpack_from(request.body)[0], None)
         if handle is not None:
-            self._polled.discard(handle)
+            self.polled.discard(handle)
             handle.node.close()
         return b""
 
     def _read(self, request: Request) -> bytes | None:
         fh, offset, size, read_flags, _, flags, _ = fuse.READ_IN.unpack_from(request.body)
-        handle = self._handle(fh)
+        handle = self.handle(fh)
         if not handle.is_stream:
             return handle.node.read(size, offset)
         if flags & tracefs.O_NONBLOCK or not read_flags & fuse.READ_LOCKOWNER:
@@ -118,17 +115,17 @@ class Files:
         except Refused as refused:
             if refused.errno != errno.EAGAIN:
                 raise
-        self._waiting[unique] = waiting
+        self.waiting[unique] = waiting
         return None
 
     def _interrupt(self, request: Request) -> None:
         (unique,) = fuse.INTERRUPT_IN.unpack_from(request.body)
-        if self._waiting.pop(unique, None) is not None:
+        if self.waiting.pop(unique, None) is not None:
             self._channel.refuse(unique, errno.EINTR)
 
     def _ioctl(self, request: Request) -> bytes:
         fh, _, command, argument, _, _ = fuse.IOCTL_IN.unpack_from(request.body)
-        handle = self._handle(fh)
+        handle = self.handle(fh)
         if not request.tid:
             raise Refused(errno.EOPNOTSUPP, "the caller's process cannot be seen from here (PID namespaces)")
         thread = self._clients.thread(request.tid, request.uid, request.gid)
@@ -146,11 +143,11 @@ class Files:
 
     def _poll(self, request: Request) -> bytes:
         fh, poller, flags, _ = fuse.POLL_IN.unpack_from(request.body)
-        handle = self._handle(fh)
+        handle = self.handle(fh)
         ready = 0 if handle.node.path.rpartition("/")[2] in _POLLED else _POLL_READ | _POLL_WRITE
         if handle.node.polled():
             ready |= _POLL_READ
         elif flags & fuse.POLL_SCHEDULE_NOTIFY:
             handle.pollers.add(poller)
-            self._polled.add(handle)
+            self.polled.add(handle)
         return fuse.POLL_OUT.pack(ready, 0)

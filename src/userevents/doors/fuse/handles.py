@@ -9,12 +9,14 @@ from ...tracefs import OpenNode
 class Handle:
     """One opening, shared by every descriptor that was duplicated or inherited from it."""
 
-    __slots__ = ("fh", "is_stream", "node", "pollers")
+    __slots__ = ("fh", "is_data", "is_stream", "node", "pollers")
 
     def __init__(self, fh: int, node: OpenNode) -> None:
         self.fh = fh
         self.node = node
-        self.is_stream = node.path.rpartition("/")[2] in tracefs.STREAMS
+        name = node.path.rpartition("/")[2]
+        self.is_stream = name in tracefs.STREAMS
+        self.is_data = name == tracefs.USER_EVENTS_DATA
         self.pollers: set[int] = set()
         """Handles that the kernel wants to be notified by once the file is readable."""
 

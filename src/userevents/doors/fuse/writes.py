@@ -1,0 +1,92 @@
+"""Writing to files, which is what most requests are: events, most of them plain ones that go straight into a ring.
+
+What the tree has said of one thread's events with one index (`OpenNode.sink`) holds until anybody changes anything:
+as long as nobody has had the tree's lock, its records take that short way.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from ...abi import fuse
+from ...errors import Refused
+from ...host.clients import Clients
+from ...host.loop import TreeLock
+from ...tracefs import Sink, WriteCall
+from .channel import Channel
+from .files import Files
+
+_WRITE: Final = Struct(fuse.IN_HEADER.format + fuse.WRITE_IN.format.lstrip("<"))
+HEADER_SIZE: Final = _WRITE.size
+"""What comes before the data of a write."""
+_SHORT: Final = Struct("<8xQ16xI4xQQI20xi")
+"""Of a write's header and the data: unique, thread, fh, offset, size; the index."""
+_PAYLOAD: Final = _SHORT.size
+INDEX_SIZE: Final = _PAYLOAD - HEADER_SIZE
+MAX_PAGES: Final = 256
+"""How many pages, or vectors, a request takes."""
+_WRITTEN: Final = Struct(fuse.OUT_HEADER.format + fuse.WRITE_OUT.format.lstrip("<"))
+_Key = tuple[int, int, int]
+
+
+class Writes:
+    """The writes to the open files of one mount. `changed` is told after those that are no events."""
+
+    def __init__(
+        self, files: Files, clients: Clients, channel: Channel, lock: TreeLock, changed: Callable[[], None]
+    ) -> None:
+        self._files = files
+        self._clients = clients
+        self._channel = channel
+        self._log = channel.log
+        self._lock = lock
+        self._raw = lock.raw
+        self._waiting, self._polled = files.waiting, files.polled
+        self._changed = changed
+        self._sinks: dict[_Key, Sink | None] = {}
+        """By open file, write index and thread; None where there is no short way."""
+        self._turns = -1
+        """When they were found."""
+
+    def serve(self, buffer: bytearray) -> None:
+        """Do what the write in `buffer` asks for, and answer it."""
+        unique, tid, fh, offset, size, index = _SHORT.unpack_from(buffer)
+        with self._raw:
+            if self._turns != self._lock.turns:
+                self._sinks.clear()
+                self._turns = self._lock.turns
+            sink = self._sinks.get((fh, index, tid))
+            try:
+                if sink is None or offset or size < INDEX_SIZE or not sink(buffer[_PAYLOAD : HEADER_SIZE + size]):
+                    size = self._write(buffer, fh, index, tid)
+                answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, size, 0)
+                if self._waiting or self._polled:
+                    self._files.poke()
+            except Refused as refused:
+                answer = self._channel.refusal(unique, refused)
+            except Exception as error:
+                answer = self._channel.failed(unique, error)
+        self._channel.send(answer)
+
+    def _write(self, buffer: bytearray, fh: int, index: int, tid: int) -> int:
+        """Hand the data to the tree; returns how much of it was taken."""
+        _, _, _, _, uid, gid, _, _, _, _, offset, size, *_ = _WRITE.unpack_from(buffer)
+        data = bytes(buffer[HEADER_SIZE : HEADER_SIZE + size])
+        handle = self._files.handle(fh)
+        if not handle.is_stream:
+            self._lock.turns += 1  # whatever was found out may not hold any more
+            taken = handle.node.write(data)
+            self._changed()
+            return taken
+        if offset:
+            return self._cut_off(size)
+        thread = self._clients.thread(tid, uid, gid)
+        taken = handle.node.write(data, WriteCall(thread))
+        if thread is not None and handle.is_data and (fh, index, tid) not in self._sinks:
+            self._sinks[fh, index, tid] = handle.node.sink(index, thread.writer)
+        return taken
+
+    def _cut_off(self, size: int) -> int:
+        """The rest of a writev with more vectors than a request holds: its record is written already, without it."""
+        self._log("warning", f"{size} bytes of a write with more than {MAX_PAGES} vectors were cut off")
+        return size

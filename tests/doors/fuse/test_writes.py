@@ -1,0 +1,121 @@
+"""What is switched while a program writes holds from the next write on, though plain events take a short way."""
+
+import ctypes
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.doors.servers import Mount
+from userevents.abi import user_events as uapi
+
+EVENT = "events/user_events/short"
+
+
+class Program:
+    """This process as a program that uses the mount: the event ``short u32 a``."""
+
+    def __init__(self, mounted: Mount) -> None:
+        self.mounted = mounted
+        self.fd = os.open(mounted.place / "user_events_data", os.O_RDWR)
+        self._word = ctypes.c_uint32()
+        self._text = ctypes.create_string_buffer(b"short u32 a")
+        call = (28, 0, 4, 0, ctypes.addressof(self._word), ctypes.addressof(self._text), 0)
+        fcntl.ioctl(self.fd, uapi.DIAG_IOCSREG, bytearray(struct.pack(uapi.USER_REG, *call)))
+
+    @property
+    def enabled(self) -> bool:
+        """What the kernel would set."""
+        return bool(self._word.value & 1)
+
+    def write(self, value: int, index: int = 0) -> int:
+        """Write the event."""
+        return os.write(self.fd, struct.pack("<iI", index, value))
+
+    def values(self, where: str = "trace") -> list[int]:
+        """The values that `trace` shows, and they are gone from it."""
+        lines = self.mounted.read(where).splitlines()
+        self.mounted.write(where, "")
+        return [int(line.partition("a=")[2].split()[0], 0) for line in lines if " short: " in line]
+
+
+@pytest.fixture
+def program(mounted: Mount) -> Iterator[Program]:
+    """A program whose event is enabled, and has been written: the next one would take the short way."""
+    made = Program(mounted)
+    mounted.write(f"{EVENT}/enable", "1")
+    assert made.enabled
+    assert [made.write(value) for value in (1, 2, 3)] == [8, 8, 8]
+    assert made.values() == [1, 2, 3]
+    yield made
+    os.close(made.fd)
+
+
+Switch = Callable[[Mount], object]
+SWITCHES: dict[str, tuple[Switch, list[int]]] = {
+    "a filter": (lambda mounted: mounted.write(f"{EVENT}/filter", "a > 10"), [20]),
+    "a trigger": (lambda mounted: mounted.write(f"{EVENT}/trigger", "traceoff if a == 20"), [4, 20]),
+    "tracing off": (lambda mounted: mounted.write("tracing_on", "0"), []),
+    "a list of threads": (lambda mounted: mounted.write("set_event_pid", "1"), []),
+    "a clock": (lambda mounted: mounted.write("trace_clock", "counter"), [4, 20, 5]),
+    "a size": (lambda mounted: mounted.write("buffer_size_kb", "64"), [4, 20, 5]),
+    "a snapshot": (lambda mounted: mounted.write("snapshot", "1"), [4, 20, 5]),
+    "a mode": (lambda mounted: (mounted.place / "trace").chmod(0o600), [4, 20, 5]),
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_switch_holds_from_the_next_write_on(mounted: Mount, program: Program, switch: str) -> None:
+    """Nothing that was found out before it is believed any longer."""
+    change, expected = SWITCHES[switch]
+    for value in (90, 91):
+        program.write(value)
+    assert program.values() == [90, 91]
+    change(mounted)
+    for value in (4, 20, 5):
+        program.write(value)
+    assert program.values() == expected
+
+
+def test_disabling_refuses_the_next_write(mounted: Mount, program: Program) -> None:
+    """EBADF, as in the kernel; and enabled in another instance, only that one records it."""
+    mounted.write(f"{EVENT}/enable", "0")
+    assert not program.enabled
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        program.write(4)
+    other = mounted.place / "instances" / "other"
+    other.mkdir()
+    (other / EVENT / "enable").write_text("1")
+    assert [program.write(value) for value in (5, 6)] == [8, 8]
+    assert program.values() == []
+    assert program.values("instances/other/trace") == [5, 6]
+    mounted.write(f"{EVENT}/enable", "1")
+    assert [program.write(value) for value in (7, 8)] == [8, 8]
+    assert program.values() == program.values("instances/other/trace") == [7, 8]
+    (other / EVENT / "enable").write_text("0")
+    other.rmdir()
+    assert program.write(9) == 8
+    assert program.values() == [9]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [(b"\0\0\0", "Bad address"), (b"\0\0\0\0abc", "Invalid"), (b"\1\0\0\0abcd", "No such"), (b"\xff" * 8, "Invalid")],
+)
+def test_a_wrong_write_is_refused_after_a_right_one(program: Program, data: bytes, error: str) -> None:
+    """An index or a size that is not the last one's is looked at."""
+    with pytest.raises(OSError, match=error):
+        os.write(program.fd, data)
+    assert program.write(4) == 8
+    assert program.values() == [4]
+
+
+def test_a_reader_that_waits_gets_what_is_written_at_once(mounted: Mount, program: Program) -> None:
+    """A blocked read of `trace_pipe` ends with the write that it waited for, not with the tracer's next turn."""
+    fd = os.open(mounted.place / "trace_pipe", os.O_RDONLY)
+    for value in range(50):
+        program.write(value)
+        assert f"a=0x{value:x} ({value})" in os.read(fd, 4096).decode()
+    os.close(fd)
