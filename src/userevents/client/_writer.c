@@ -185,7 +185,11 @@ open_page(Cursor *self)
     }
     enter_page(self, head);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* head before the look: either side sees the other */
-    return __atomic_load_n((uint32_t *)self->memory + RING_READER_WAITING, __ATOMIC_RELAXED) ? READER_WAITS : WRITTEN;
+    uint32_t waits_for = __atomic_load_n((uint32_t *)self->memory + RING_READER_WAITING, __ATOMIC_RELAXED);
+    if (waits_for == 0 || head - __atomic_load_n(&ring_words(self)[RING_TAIL], __ATOMIC_RELAXED) < waits_for) {
+        return WRITTEN;
+    }
+    return READER_WAITS;
 }
 
 /*

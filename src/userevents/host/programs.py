@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ..abi.ring_buffer import PAGE_SIZE
 from ..buffer import stream
 from ..engine import Group
 from ..errors import Malformed
@@ -64,7 +63,7 @@ class Programs:
         self.feed = Feed(instances, clocks, self._at_its_own_risk)
         self._touched: set[Key] = set()
         self._numbers = 0
-        self.drained_size = 0
+        self.drained_share = 0.0
         self._changes = -1
 
     def serve(self, directories: Iterable[str]) -> None:
@@ -278,9 +277,9 @@ class Programs:
     def drain_all(self) -> bool:
         """Hand out what all programs have committed, and what was asked of flights; False if there was nothing.
 
-        `drained_size` tells then how many bytes of records there were.
+        `drained_share` tells then how much of a ring that was, at most.
         """
-        self.drained_size = 0
+        self.drained_share = 0.0
         moved = self._flights.feed() | self.feed.turn()
         for program in list(self._programs.values()):
             if program.rings and program.problem is None and self._drain(program):
@@ -311,7 +310,7 @@ class Programs:
                 if not pieces:
                     continue
                 moved = True
-                self.drained_size += PAGE_SIZE * (ring.position.seq - start.seq)
+                self.drained_share = max(self.drained_share, (ring.position.seq - start.seq) / ring.pages)
                 mark = Mark(program, ring, max(len(views), 1))
                 for view in views:
                     view.push(ring, pieces, start, mark)
@@ -322,8 +321,9 @@ class Programs:
 
     def _set_waiting(self) -> None:
         for program in self._programs.values():
+            read = program.rings and program.wants_ring() and (self.views.readers(program) or self.feed.takes(program))
             for ring in program.rings.values():
-                ring.set_waiting(program.wants_ring() and bool(self.views.readers(program) or self.feed.takes(program)))
+                ring.wait_for(1 / 8 if read else 0)
 
     def tick(self) -> None:
         """Look after the living, and hand out the counts so far."""

@@ -27,17 +27,16 @@ from .memory import keep_heap
 from .programs import Programs, is_session
 
 TRACER_VERSION = 1
-_CALM_S = 0.02
-_CALM_SIZE = 32 << 10
-"""Bytes of records in one turn below which the next one may come later: the bell tells if a program hurries."""
-_BUSY_S = 0.005
+_CALM_S = 0.05
+"""The longest sleep while records come; the bell wakes us if a program hurries."""
 _HURRY_S = 0.001
-_HURRY_SIZE = 128 << 10
-"""Bytes of records in one turn after which the next one comes sooner."""
-_FLOOD_SIZE = 2 << 20
-"""Bytes of records in one turn after which the next one comes at once."""
+_SHARE = 1 / 16
+"""How much of a ring may fill up while we sleep, at the rate that was seen last."""
+_FLOOD_SHARE = 1 / 4
+"""So much of a ring in one turn, and the next one comes at once."""
 _IDLE_S = 0.1
 _BLIND_S = 0.02
+_BLIND_BUSY_S = 0.005
 _TICK_S = 0.5
 _HAND_OVER_TURNS = 100
 """A program that writes without a pause would otherwise be followed for ever."""
@@ -79,6 +78,7 @@ class Tracer:
         self._foreign: set[str] = set()
         """Sockets in our directories that a service manager made, and will listen on after us."""
         self._next_tick = 0.0
+        self._drained_s = 0.0
         self._rescan = True
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -270,6 +270,7 @@ class Tracer:
         self._programs.look_at_touched()
         self._programs.follow_instances()
         self.group.run_work()
+        drained_s = time.monotonic()
         moved = self._programs.drain_all()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_S
@@ -282,16 +283,16 @@ class Tracer:
                 self._trouble(error)
         if moved or self._programs.feed.is_behind:
             self.activity.set()
-            return self._soon(self._programs.drained_size)
+            elapsed, self._drained_s = drained_s - self._drained_s, drained_s
+            return self._soon(self._programs.drained_share, elapsed)
         return _IDLE_S if self._sees else _BLIND_S
 
-    def _soon(self, size: int) -> float:
-        """How long to sleep after a turn in which `size` bytes of records came."""
-        if size >= _FLOOD_SIZE or self._programs.feed.is_behind:
+    def _soon(self, share: float, elapsed: float) -> float:
+        """How long to sleep after a turn that brought `share` of a ring, `elapsed` after the turn before it."""
+        if share >= _FLOOD_SHARE or self._programs.feed.is_behind:
             return 0.0
-        if size >= _HURRY_SIZE:
-            return _HURRY_S
-        return _BUSY_S if size >= _CALM_SIZE or not self._sees else _CALM_S
+        longest = _CALM_S if self._sees else _BLIND_BUSY_S
+        return max(_HURRY_S, min(elapsed * _SHARE / share, longest)) if share else longest
 
     def _seen(self) -> None:
         for seen in self._watch.read() if self._watch.fd >= 0 else ():

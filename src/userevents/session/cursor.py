@@ -29,11 +29,13 @@ from . import layout
 
 WRITTEN: Final = 0
 READER_WAITS: Final = 1
-"""Written, on a page opened for it, and the reader sleeps until a page is opened: ring the bell."""
+"""Written, on a page opened for it, and so many pages are unread that the reader wants to be woken: ring the bell."""
 RING_CHANGED: Final = 2
 """Not written: there is no ring, or the tracer wants another, or none."""
 FULL: Final = 3
 TOO_LARGE: Final = 4
+BELL_NS: Final = 1_000_000
+"""A reader that was woken so shortly before is about to look anyway, unless an eighth of the ring was opened since."""
 
 _ENTRY = layout.RING_TABLE_ENTRY.pack_into
 _HEAD = layout.RING_HEAD // 8
@@ -82,6 +84,8 @@ class Cursor:
 
     __slots__ = (
         "_base",
+        "_bell_head",
+        "_bell_ns",
         "_commit",
         "_count",
         "_counters",
@@ -123,6 +127,7 @@ class Cursor:
         self._overwrite = overwrite
         self._cpu = _current_cpu or _no_cpu
         self._count = 0
+        self._bell_ns = self._bell_head = 0
         self._enter(self._q[_HEAD])
         self.expects = generation
 
@@ -162,7 +167,15 @@ class Cursor:
         if not self._overwrite and head - self._q[_TAIL] >= self._pages:
             return FULL
         self._enter(head)
-        return READER_WAITS if self._w[_WAITING] else WRITTEN
+        waits_for = self._w[_WAITING]
+        return READER_WAITS if waits_for and head - self._q[_TAIL] >= waits_for else WRITTEN
+
+    def _bell_is_due(self, now: int) -> bool:
+        """Whether to wake the reader: not for each page of a burst, which would cost more than all its records."""
+        if now - self._bell_ns < BELL_NS and self._head - self._bell_head < self._pages >> 3:
+            return False
+        self._bell_ns, self._bell_head = now, self._head
+        return True
 
     @property
     def drained(self) -> bool:
@@ -187,6 +200,8 @@ class Cursor:
                 return outcome
             off = 0
         now = monotonic_ns()
+        if outcome == READER_WAITS and not self._bell_is_due(now):
+            outcome = WRITTEN
         words = self._w
         start = self._base + off
         if off == 0:

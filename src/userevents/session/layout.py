@@ -62,6 +62,7 @@ RING_OPENING: Final = 8
 RING_TAIL: Final = 64
 RING_TAIL_OFFSET: Final = 72
 RING_READER_WAITING: Final = 80
+"""u32 so many unread pages wake the tracer, which sleeps; 0: none do, it looks by itself."""
 RING_TAIL_RECORDS: Final = 88
 """u64 records before the tail, in overwrite mode only: there the page that tells may be gone."""
 RING_IDENTITY: Final = 128

@@ -90,7 +90,7 @@ class RingFile:
             os.close(self.fd)
             raise
         self.acknowledged = self.position
-        self._waiting = False
+        self._waits_for = 0
 
     def _check(self, generation: int, nonce: bytes) -> None:
         raw = read_exactly(self.fd, layout.RING_IDENTITY_STRUCT.size, layout.RING_IDENTITY, self.path)
@@ -291,14 +291,15 @@ class RingFile:
         """Tell the program that everything before `position` is kept, so that its room may be used again."""
         if position > self.acknowledged:
             self.acknowledged = position
-            os.pwrite(self.fd, _TAIL.pack(*position, self._waiting, 0, passed), layout.RING_TAIL)
+            os.pwrite(self.fd, _TAIL.pack(*position, self._waits_for, 0, passed), layout.RING_TAIL)
 
-    def set_waiting(self, waiting: bool) -> None:
-        """Say whether the tracer sleeps until the program opens a page. Never raises: it is only a hint."""
-        if waiting != self._waiting:
-            self._waiting = waiting
+    def wait_for(self, share: float) -> None:
+        """Ask to be woken when this share of the ring is unread, 0: never. Does not raise: it is only a hint."""
+        pages = int(self.pages * share)
+        if pages != self._waits_for:
+            self._waits_for = pages
             try:
-                os.pwrite(self.fd, b"\1\0\0\0" if waiting else bytes(4), layout.RING_READER_WAITING)
+                os.pwrite(self.fd, pages.to_bytes(4, "little"), layout.RING_READER_WAITING)
             except OSError:
                 pass
 
