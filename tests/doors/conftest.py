@@ -21,7 +21,8 @@ from tests.conftest import ROOT, require
 from tests.doors.servers import DEVICE, miss
 from tests.engine.world import World
 from userevents.abi import socket as wire
-from userevents.doors import SocketDoor
+from userevents.doors import Policy, SocketDoor
+from userevents.doors.socket import KEPT_MAX
 from userevents.tracefs import PlainSystem, Tree
 
 T = TypeVar("T")
@@ -117,16 +118,23 @@ class Server:
         self.tree = Tree(self.system)
         self.loop = Loop()
         self.log: list[str] = []
+        self.time = 0.0
+        self.clock = lambda: self.time
         self.door = self.open_door()
         self.loop.turn = self.door.poke
         self.loop.start()
 
-    def open_door(self, uid: int | None = None) -> SocketDoor:
+    def open_door(self, policy: Policy | None = None) -> SocketDoor:
         """Listen."""
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(self.path)
         listener.listen(200)
-        return SocketDoor(self.tree, listener, self.loop, uid=uid, log=lambda level, text: self.log.append(text))
+        return SocketDoor(
+            self.tree, listener, self.loop, policy=policy, clock=self.clock, kept_max=KEPT_MAX // 8, log=self._note
+        )
+
+    def _note(self, level: str, text: str) -> None:
+        self.log.append(text)
 
     def clients(self) -> int:
         """How many connections the door has."""

@@ -323,19 +323,6 @@ def test_handles_and_waiting_reads_are_limited(client: RawClient) -> None:
     assert client.ask(wire.OP_READ, read(stream), tag=99)[0] == -errno.EMFILE
 
 
-def test_connections_are_limited(server: Server, connect: Connect) -> None:
-    """The one too many is told so, and the others go on."""
-    clients = [connect() for _ in range(wire.MAX_CLIENTS)]
-    for one in clients:
-        one.hello()
-    assert connect().hello()[2] == -errno.EMFILE
-    assert clients[0].open("README") == 0
-    clients[0].close()
-    server.wait_for(lambda: server.door.clients < wire.MAX_CLIENTS)
-    again = connect()
-    assert again.hello()[2] == 0
-
-
 def test_a_client_is_turned_away_when_no_descriptor_is_left_for_it(server: Server, connect: Connect) -> None:
     """It is told so at once: one left waiting would keep the tracer's loop from ever sleeping again."""
     waiting = socket.socket(socket.AF_UNIX)

@@ -214,13 +214,18 @@ def test_logs_can_be_json(service: Service) -> None:
     assert {"time", "level", "message"} == set(lines[0])
 
 
-def test_the_units_are_good_systemd_units(userevents: Userevents, tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["user", "system"])
+def test_the_units_are_good_systemd_units(userevents: Userevents, tmp_path: Path, who: str) -> None:
     """systemd-analyze verify has nothing to say about the units that are printed."""
     tool = require("systemd-analyze")
+    option = ["--system"] if who == "system" else []
     for kind in ("service", "socket"):
-        text = userevents("serve", "--print-unit", kind).stdout
+        text = userevents("serve", *option, "--print-unit", kind).stdout
         (tmp_path / f"userevents.{kind}").write_text(text, encoding="utf-8")
     units = [str(tmp_path / f"userevents.{kind}") for kind in ("service", "socket")]
-    done = subprocess.run([tool, "verify", "--man=no", *units], capture_output=True, text=True, timeout=50)
+    env = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [tool, f"--{who}", "verify", "--man=no", *units], capture_output=True, text=True, timeout=50, env=env
+    )
     assert done.returncode == 0, done.stderr
     assert "userevents" not in done.stderr, done.stderr

@@ -30,11 +30,9 @@ def mount(mode: int | None, gid: int | None, directory: str) -> None:
     from .serving import serving
 
     stopped = []
-    with failing(), serving() as served:
+    with failing(), serving(mode=mode) as served:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: stopped.append(number))
-        if mode is not None:
-            served.tree.chmod("", mode)
         with served.door(fuse.mount(directory, everyone=True), gid=gid) as door:
             say(f"the tracing tree is at {directory}; Ctrl-C ends it")
             while not stopped and door.is_serving:

@@ -23,12 +23,15 @@ GONE = ("ENOENT", "ENODEV")
 
 
 def join(reason: Exception | None = None) -> SocketAccess:
-    """Connect to the tracer that runs for this user.
+    """Connect to the tracer that runs for this user, or else to the system's.
 
-    Raises `NoTracer` when none answers.
+    Raises `NoTracer` when none answers, `Refused` (EACCES) when only the system's does, and this user may not use it.
     """
     tried = []
-    for place in directory.tracer_candidates():
+    places = directory.tracer_candidates()
+    if not os.environ.get("USEREVENTS_DIR"):
+        places.append(directory.SYSTEM)
+    for place in places:
         path = os.path.join(place, layout.SOCKET_NAME)
         try:
             return SocketAccess(path)

@@ -86,7 +86,7 @@ class Recording:
         try:
             self._set_up(instance, tracer, run)
             started = time.monotonic()
-            self._start(run)
+            self._start(run, tracing.environment())
             self._follow(instance, stream)
             self._finish(instance, stream)
             self._tell_end(time.monotonic() - started)
@@ -134,14 +134,14 @@ class Recording:
         if len(missing) == len(self._wish.pids) and self._path is None:
             raise Unusable("nothing to record: none of the processes asked for is instrumented")
 
-    def _start(self, run: str) -> None:
+    def _start(self, run: str, more: dict[str, str]) -> None:
         if self._path is None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._stop)
             if not self._wish.quiet:
                 say(self._hello())
             return
-        env = child_environment(os.environ, self._wish.providers, run)
+        env = child_environment(os.environ | more, self._wish.providers, run)
         self._program = Program.start(self._path, self._wish.argv, env)
 
     def _hello(self) -> str:

@@ -46,7 +46,7 @@ def run(
     except Unusable as error:
         fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
     with failing(), serving() as served, expecting(served.tracer, expectations) as observed:
-        private = PrivateMount(path, program, os.environ)
+        private = PrivateMount(path, program, os.environ | served.tracing.environment())
         with served.door(private.mounted):
             if not quiet:
                 say(f"'{program[0]}' finds user_events at /sys/kernel/tracing (door: fuse)")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from .serving import Serving
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_FOR_ROOT, _FOR_ITS_GROUP = 0o700, 0o750
 _TURN_S = 1.0
-_ANSWER_S = 5.0
 
 
 @click.command()
 @click.option(
     "--mount", "mounted_at", is_flag=False, flag_value=TRACING, metavar="[DIR]", help=f"Serve files, too [{TRACING}]."
 )
+@click.option("--system", is_flag=True, help="Be the tracer of all users' programs. Needs root.")
 @policy_options
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log on stderr."
@@ -37,7 +39,13 @@ _ANSWER_S = 5.0
     "--print-unit", "unit", type=click.Choice(["service", "socket"]), help="Print a unit for systemd, and do nothing."
 )
 def serve(
-    mounted_at: str | None, mode: int | None, gid: int | None, log_level: str, as_json: bool, unit: str | None
+    mounted_at: str | None,
+    system: bool,
+    mode: int | None,
+    gid: int | None,
+    log_level: str,
+    as_json: bool,
+    unit: str | None,
 ) -> None:
     """Be the tracer until SIGTERM: every other verb uses this one, and no program is ever without.
 
@@ -47,25 +55,33 @@ def serve(
     \b
     userevents serve
     userevents serve --print-unit service > ~/.config/systemd/user/userevents.service
-    sudo userevents serve --mount --mode 750 --group tracing
+    sudo userevents serve --system --mount --mode 770 --group tracing
     """
+    from ..doors import Policy
     from ..errors import UserEventsError
+    from ..session.directory import SYSTEM
     from .serving import serving
     from .units import unit_text
 
     if unit is not None:
-        click.echo(unit_text(unit, _command()), nl=False)
+        click.echo(unit_text(unit, _command(), system=system), nl=False)
         return
-    if mounted_at is None and (mode is not None or gid is not None):
-        raise click.UsageError("--mode and --group say who may use the mounted tree; say where: --mount")
+    if mounted_at is None and not system and (mode is not None or gid is not None):
+        raise click.UsageError("--mode and --group say who may use a mounted tree (--mount) or the system's (--system)")
+    if mode is None:
+        mode = _FOR_ROOT if gid is None else _FOR_ITS_GROUP
+    policy = Policy(0, gid, mode) if system else None
+    if system and os.geteuid() == 0:
+        os.setgroups([])  # what it does as another user must not be done with root's groups
     log = Log(log_level, as_json=as_json)
     manager = Manager(os.environ)
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDING, signal.SIGHUP})  # before any thread: they inherit it
     try:
         with contextlib.ExitStack() as stack:
-            served = stack.enter_context(serving(log, manager.sockets()))
-            door = stack.enter_context(_mounted(served, mounted_at, mode, gid)) if mounted_at is not None else None
-            where = ", ".join(served.tracer.directories) + (f"; files at {mounted_at}" if mounted_at else "")
+            served = stack.enter_context(serving(log, manager.sockets(), mode=mode, policy=policy))
+            door = stack.enter_context(_mounted(served, mounted_at, gid)) if mounted_at is not None else None
+            where = SYSTEM if system else ", ".join(served.tracer.directories)
+            where += f"; files at {mounted_at}" if mounted_at else ""
             log("info", f"pid {os.getpid()} is the tracer: {where}")
             manager.tell("READY=1", f"STATUS={_status(served)}")
             _serve(served, door, manager, log)
@@ -87,11 +103,9 @@ def _command() -> list[str]:
 
 
 @contextlib.contextmanager
-def _mounted(served: "Serving", path: str, mode: int | None, gid: int | None):  # type: ignore[no-untyped-def]
+def _mounted(served: "Serving", path: str, gid: int | None) -> "Iterator[FuseDoor]":
     from ..doors import fuse
 
-    if mode is not None:
-        served.tree.chmod("", mode)
     with served.door(fuse.mount(path, everyone=True), gid=gid) as door:
         yield door
 

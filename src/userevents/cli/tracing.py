@@ -1,15 +1,18 @@
 """Reaching a tracer: the one that runs already, through its socket, or one in this process."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
 
+from ..abi.tracefs import INSTANCES
 from ..control import Access
 from ..control import Tracer as TracerControl
-from ..doors.socket import SocketDoor
-from ..errors import NoTracer
+from ..doors import Policy, SocketDoor
+from ..errors import NoTracer, Refused
 from ..host import LocalAccess, Tracer
+from ..session import directory
 from ..tracefs import Tree
 from .reach import join
 
@@ -22,13 +25,21 @@ class Tracing:
     """A tracer to work with. `is_own` says that it lives in this process and ends with it.
 
     With `alone` it must: `NoTracer` tells then who else is the tracer, and `sockets` that a service manager has made
-    are served, too. Raises `NoTracer` if another tracer holds the lock but does not answer, `Unusable` if no runtime
-    directory serves.
+    are served, too; with a `policy` it is the tracer of all users, for whom the policy lets in. Raises `NoTracer` if
+    another tracer holds the lock but does not answer, `Unusable` if no runtime directory serves.
     """
 
-    def __init__(self, *, log: Log | None = None, alone: bool = False, sockets: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        log: Log | None = None,
+        alone: bool = False,
+        sockets: Sequence[socket.socket] = (),
+        policy: Policy | None = None,
+    ) -> None:
         self._doors: list[SocketDoor] = []
         self._log = log
+        self._policy = policy
         self.tracer: Tracer | None = None
         deadline = time.monotonic() + _START_S
         while True:
@@ -36,7 +47,7 @@ class Tracing:
             if access is not None:
                 self.access: Access = access
                 return
-            tracer = Tracer(log=log)
+            tracer = Tracer(log=log, everyone=policy is not None)
             try:
                 tracer.start()
                 break
@@ -50,8 +61,11 @@ class Tracing:
         tracer.loop.call(lambda: self._open_doors(tracer, tree, sockets))
 
     def _open_doors(self, tracer: Tracer, tree: Tree, sockets: Sequence[socket.socket]) -> None:
+        policy = self._policy
+        if policy is not None:  # what a client may do, its files' modes say; it is not the tree's owner
+            tree = Tree(tracer, uid=policy.uid, gid=policy.gid, mode=policy.mode)
         for listener in tracer.listeners(sockets):
-            door = SocketDoor(tree, listener, tracer.loop, log=self._log)
+            door = SocketDoor(tree, listener, tracer.loop, policy=policy, clock=time.monotonic, log=self._log)
             self._doors.append(door)
             tracer.pokes.append(door.poke)
 
@@ -59,6 +73,12 @@ class Tracing:
     def is_own(self) -> bool:
         """Whether the tracer lives in this process."""
         return self.tracer is not None
+
+    def environment(self) -> dict[str, str]:
+        """What programs that we start need in their environment to find our tracer and not the system's beside it."""
+        served = self.tracer.directories if self.tracer is not None else []
+        first = directory.candidates()[0]
+        return {"USEREVENTS_DIR": served[0]} if served and first not in served and os.path.lexists(first) else {}
 
     def clients(self) -> int:
         """Return how many other processes use our tracer now."""
@@ -80,11 +100,28 @@ class Tracing:
 
 
 def _running() -> Access | None:
-    """The tracer that runs for this user, or that a service manager starts for us; None if there is none."""
+    """The tracer that runs for this user, or that a service manager starts for us; None if there is none.
+
+    The system's tracer is ours if it lets us do things there; else we are one beside it.
+    """
     try:
-        return join()
-    except NoTracer:
+        access = join()
+    except (NoTracer, Refused):
         return None
+    if os.path.dirname(access.path) == directory.SYSTEM and not _may_drive(access):
+        access.close()
+        return None
+    return access
+
+
+def _may_drive(access: Access) -> bool:
+    probe = f"{INSTANCES}/probe-{os.getpid()}"
+    try:
+        access.mkdir(probe)
+        access.rmdir(probe)
+    except Refused:
+        return False
+    return True
 
 
 def _who(busy: NoTracer) -> NoTracer:
@@ -94,6 +131,8 @@ def _who(busy: NoTracer) -> NoTracer:
             pid = TracerControl(access).info().get("pid")
     except NoTracer as silent:
         return silent
+    except Refused as refused:
+        return NoTracer(str(refused))
     return NoTracer(
         f"process {pid} is this user's tracer already, and there is one at a time: end it, or give this one"
         f" a directory of its own (USEREVENTS_DIR)"

@@ -1,45 +1,71 @@
-"""Units for systemd: the tracer as a service of one user, and the socket that starts it when somebody comes."""
+"""Units for systemd: the tracer as a service of one user or of the system, and the socket that starts it."""
 
 import shlex
 from collections.abc import Sequence
+from typing import Final
 
-_SERVICE = """\
-# Printed by 'userevents serve --print-unit service'. For one user: ~/.config/systemd/user/userevents.service
+_SERVICE: Final = """\
+# Printed by 'userevents serve {option}--print-unit service'; it belongs to {place}/userevents.service
 [Unit]
 Description=Tracer of user events
 
 [Service]
 Type=notify
-ExecStart={command} serve
+ExecStart={command} serve{options}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 WatchdogSec=30s
 TimeoutStopSec=15s
 LimitNOFILE=65536
 NoNewPrivileges=yes
-
+{more}
 [Install]
-WantedBy=default.target
+WantedBy={target}
 """
 
-_SOCKET = """\
-# Printed by 'userevents serve --print-unit socket'. For one user: ~/.config/systemd/user/userevents.socket
+_FOR_SYSTEM: Final = """\
+RuntimeDirectory=userevents
+RuntimeDirectoryMode=0755
+RuntimeDirectoryPreserve=yes
+# To act in users' directories as those users, to make these, to read /proc, and for --mount (SYS_ADMIN, NET_ADMIN):
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SYS_PTRACE
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN
+ProtectSystem=full
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+"""
+
+_SOCKET: Final = """\
+# Printed by 'userevents serve {option}--print-unit socket'; it belongs to {place}/userevents.socket
 [Unit]
 Description=Socket of the tracer of user events
 
 [Socket]
-ListenStream=%t/userevents/tracer.sock
-DirectoryMode=0700
-SocketMode=0600
+ListenStream={directory}/userevents/tracer.sock
+DirectoryMode={directory_mode}
+SocketMode={mode}
 
 [Install]
 WantedBy=sockets.target
 """
 
 
-def unit_text(kind: str, command: Sequence[str]) -> str:
+def unit_text(kind: str, command: Sequence[str], *, system: bool = False) -> str:
     """Return the text of a unit: `kind` is ``service`` or ``socket``, `command` what starts the command line."""
+    place = "/etc/systemd/system" if system else "~/.config/systemd/user"
+    option = "--system " if system else ""
     if kind == "socket":
-        return _SOCKET
-    words = " ".join(shlex.quote(word).replace("%", "%%") for word in command)
-    return _SERVICE.format(command=words)
+        return _SOCKET.format(
+            option=option,
+            place=place,
+            directory="/run" if system else "%t",
+            directory_mode="0755" if system else "0700",
+            mode="0666" if system else "0600",
+        )
+    return _SERVICE.format(
+        option=option,
+        place=place,
+        command=" ".join(shlex.quote(word).replace("%", "%%") for word in command),
+        options=" --system" if system else "",
+        more=_FOR_SYSTEM if system else "",
+        target="multi-user.target" if system else "default.target",
+    )

@@ -145,7 +145,9 @@ class SocketAccess:
         if status == -errno.EPROTONOSUPPORT or (not status and version != wire.VERSION):
             raise self._gone(f"speaks version {version} of the protocol, this program version {wire.VERSION}")
         if status:
-            raise Refused(-status, f"the tracer at '{self.path}' does not serve this user: {os.strerror(-status)}")
+            raise Refused(
+                -status, f"the tracer at '{self.path}' does not serve uid {os.geteuid()}: {os.strerror(-status)}"
+            )
 
     def _gone(self, what: str) -> NoTracer:
         return NoTracer(f"the tracer at '{self.path}': {what}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .socket import SocketDoor
 
 _RECEIVE_SIZE: Final = 1 << 16
+_SEND_SIZE: Final = 1 << 20
+_AT_ONCE: Final = 64
+"""Requests of one client that are served in a turn; then it is others' turn."""
 _BACKLOG_SIZE: Final = 2 * wire.MAX_REQUEST_SIZE
 """Requests kept unprocessed while their sender does not read its answers; more ends the connection."""
 
@@ -53,7 +56,9 @@ class Connection:
         self.dead = False
         self._door = door
         self._sock = sock
-        self._greeted = False
+        self.greeted = False
+        self._has_more = False
+        """Whether complete requests may be left for the next turn."""
         self._received = bytearray()
         self._pending = bytearray()
         self._handles: dict[int, OpenNode] = {}
@@ -69,6 +74,11 @@ class Connection:
             wire.OP_STAT: self._stat,
         }
         door.loop.watch(sock.fileno(), self.on_readable, None)
+
+    @property
+    def kept_size(self) -> int:
+        """Bytes kept for it: requests that came, and answers that it has not read."""
+        return len(self._received) + len(self._pending)
 
     def on_readable(self) -> None:
         """Take what has arrived, one piece a turn, and answer what is complete."""
@@ -91,18 +101,25 @@ class Connection:
             self.proceed()
 
     def proceed(self) -> None:
-        """Answer complete requests while the client keeps up; a malformed one ends the connection."""
+        """Answer some complete requests while the client keeps up; a malformed one ends the connection."""
+        self._has_more = True
         try:
-            if not self._greeted and len(self._received) >= wire.HELLO.size:
+            if not self.greeted and len(self._received) >= wire.HELLO.size:
                 self._greet()
-            while self._greeted and not self.dead and len(self._pending) < wire.MAX_PENDING_SIZE:
+            for _ in range(_AT_ONCE if self.greeted else 0):
+                if self.dead or len(self._pending) >= wire.MAX_PENDING_SIZE:
+                    break
                 request = self._next_request()
                 if request is None:
+                    self._has_more = False
                     break
                 self._serve(request)
+            self._has_more &= self.greeted
         except Malformed as bad:
+            self._flush()
             self._door.log("info", f"closing a connection of user {self.caller.uid}: {bad}")
             self.die()
+        self._flush()
         if len(self._received) > _BACKLOG_SIZE:
             self._door.log("info", f"closing a connection of user {self.caller.uid}: it does not read its answers")
             self.die()
@@ -116,6 +133,7 @@ class Connection:
             if node.readable():
                 del self._parked[tag]
                 self._answer_to(tag, partial(self._try_read, tag, parked))
+                self._flush()
 
     def die(self) -> None:
         """End the connection; everything it had open is closed. Ending it again does nothing."""
@@ -139,7 +157,7 @@ class Connection:
         self._send(wire.HELLO.pack(wire.MAGIC, wire.VERSION, status))
         if status:
             raise Malformed("hello", f"version {version}; this tracer speaks {wire.VERSION}")
-        self._greeted = True
+        self.greeted = True
 
     def _next_request(self) -> _Request | None:
         """The next request if all of it is here."""
@@ -247,13 +265,15 @@ class Connection:
 
     def _send(self, data: bytes) -> None:
         self._pending += data
-        self._flush()
 
     def _flush(self) -> None:
-        """Send what the socket takes; watch for more room while something is left."""
+        """Send what the socket takes; watch for more room while something is left to send, or to serve."""
+        if self.dead:
+            return
         try:
             while self._pending:
-                sent = self._sock.send(self._pending[:_RECEIVE_SIZE])
+                with memoryview(self._pending) as everything, everything[:_SEND_SIZE] as piece:
+                    sent = self._sock.send(piece)
                 del self._pending[:sent]
         except BlockingIOError:
             pass
@@ -261,7 +281,9 @@ class Connection:
             self._door.log("info", f"a client went away: {os.strerror(error.errno or 0)}")
             self.die()
             return
-        self._door.loop.watch(self._sock.fileno(), self.on_readable, self.on_writable if self._pending else None)
+        self._door.loop.watch(
+            self._sock.fileno(), self.on_readable, self.on_writable if self._pending or self._has_more else None
+        )
 
 
 def _arguments(layout: struct.Struct, body: bytes) -> tuple[tuple[int, ...], bytes]:

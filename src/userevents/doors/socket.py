@@ -7,17 +7,22 @@ keeps no clock. Wire format: ``docs/formats/socket.md``.
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from ..abi import socket as wire
 from ..errors import Refused
-from ..tracefs import Caller, Tree
+from ..tracefs import Tree
 from .connection import Connection
+from .policy import Peer, Policy
 
-_CREDENTIALS: Final = struct.Struct("3i")
-"""struct ucred: pid, uid, gid."""
+_HELLO_S: Final = 10.0
+_FOR_ROOT: Final = 16
+"""Connections that root may have when everybody else has theirs."""
+_OF_ONE_USER: Final = 32
+"""Connections that another user may have."""
+KEPT_MAX: Final = 64 << 20
+"""Bytes that wait for all clients together; beyond it, who makes most of them wait is hung up on."""
 
 
 class Loop(Protocol):
@@ -43,8 +48,9 @@ class _Owned:
 class SocketDoor:
     """Serves `tree` to the clients of `listener`, a listening Unix stream socket.
 
-    Only root and `uid` (the tracer's own user unless given) are served; anyone else gets EACCES. What a
-    client had open is closed when it goes, and the instances it made without asking to keep them are removed.
+    Whom the `policy` does not let in (only the tracer's own user and root, unless given) gets EACCES. By the `clock`
+    (s), who says no hello for a while is hung up on. What a client had open is closed when it goes, and the instances
+    it made without asking to keep them are removed. `kept_max`: bytes that may wait for all clients together.
     """
 
     def __init__(
@@ -53,15 +59,20 @@ class SocketDoor:
         listener: socket.socket,
         loop: Loop,
         *,
-        uid: int | None = None,
+        policy: Policy | None = None,
+        clock: Callable[[], float] | None = None,
+        kept_max: int = KEPT_MAX,
         log: Callable[[str, str], None] | None = None,
     ) -> None:
         self.tree = tree
         self.loop = loop
         self.log: Callable[[str, str], None] = log if log is not None else lambda level, message: None
         self._listener = listener
-        self._uid = os.geteuid() if uid is None else uid
-        self._connections: dict[Connection, None] = {}
+        self._policy = policy if policy is not None else Policy(os.geteuid())
+        self._kept_max = kept_max
+        self._clock = clock if clock is not None else lambda: 0.0
+        self._connections: dict[Connection, float] = {}
+        """Each with the time since when it is there."""
         self._owned: list[_Owned] = []
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         """A descriptor to give up for a client whom there is no other for."""
@@ -75,6 +86,7 @@ class SocketDoor:
 
     def poke(self) -> None:
         """Complete reads that waited for something that has happened since; call it after every turn of the loop."""
+        self._end_the_slow()
         for connection in tuple(self._connections):
             connection.retry_parked()
         if any(owned.owner.dead for owned in self._owned):
@@ -108,13 +120,33 @@ class SocketDoor:
             self._turn_away_next(error)
             return
         sock.setblocking(False)
-        _, uid, gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        if uid not in (0, self._uid):
+        caller = self._policy.caller(Peer.of(sock))
+        if caller is None:
             self._turn_away(sock, errno.EACCES)
-        elif len(self._connections) >= wire.MAX_CLIENTS:
+        elif not self._has_room(caller.uid):
             self._turn_away(sock, errno.EMFILE)
         else:
-            self._connections[Connection(self, sock, Caller(uid, gid, perfmon=uid == 0))] = None
+            self._connections[Connection(self, sock, caller)] = self._clock()
+
+    def _has_room(self, uid: int) -> bool:
+        """Whether one more of this user may come: some places are root's, some anybody's but for one other user."""
+        taken = len(self._connections)
+        if uid in (0, self._policy.uid):
+            return taken < wire.MAX_CLIENTS + (_FOR_ROOT if uid == 0 else 0)
+        return taken < wire.MAX_CLIENTS and sum(one.caller.uid == uid for one in self._connections) < _OF_ONE_USER
+
+    def _end_the_slow(self) -> None:
+        """Hang up on who said nothing for too long, and on who makes us keep too much."""
+        late = self._clock() - _HELLO_S
+        for connection, since in tuple(self._connections.items()):
+            if since < late and not connection.greeted:
+                self.log("info", f"closing a connection of user {connection.caller.uid}: it did not say hello")
+                connection.die()
+        kept = {connection: connection.kept_size for connection in self._connections}
+        while sum(kept.values()) > self._kept_max:
+            largest = max(kept, key=kept.__getitem__)
+            self.log("warning", f"closing a connection of user {largest.caller.uid}: {kept.pop(largest)} bytes wait")
+            largest.die()
 
     def _turn_away_next(self, error: OSError) -> None:
         """Accept a client in place of the spare descriptor, for there is no other, and hang up.

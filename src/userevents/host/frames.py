@@ -122,6 +122,7 @@ def program_facts(program: TracedProgram) -> dict[str, object]:
     """Return what there is to tell of a program, for JSON."""
     return {
         "pid": program.pid,
+        "uid": program.uid,
         "comm": program.comm,
         "cmdline": program.session.cmdline,
         "alive": program.alive,

@@ -123,6 +123,18 @@ def _user_namespace(tid: int | str) -> int:
         return 0
 
 
+def is_perfmon_with(pid: int, inode: int) -> bool:
+    """Whether a process is perfmon and seen to have a file of this inode mapped: a pid alone may be borrowed."""
+    if not is_perfmon(pid):
+        return False
+    wanted = str(inode).encode()
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            return any(len(parts := line.split(None, 5)) > 4 and parts[4] == wanted for line in file)
+    except OSError:
+        return False
+
+
 def thread_name(pid: int, tid: int) -> str:
     """Return the name of a thread of a process as the kernel keeps it, "" if it is gone."""
     return _read(f"/proc/{pid}/task/{tid}/comm").rstrip(b"\n").decode("utf-8", "replace")

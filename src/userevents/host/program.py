@@ -108,10 +108,12 @@ class TracedProgram:
         """Dead, drained, and its last ledger told."""
         self._wish: RingWish | None = None
         self._group = group
-        label = f"pid {self.pid} ({self.comm})"
-        self._file = group.open_file(label)
+        self._file = group.open_file(label := f"pid {self.pid} ({self.comm})")
         self._mm = group.new_mm(_SessionMemory(self), label)
-        self._caller = Caller(header.uid, header.uid, self.same_namespace and process.is_perfmon(self.pid))
+        found = os.fstat(self.session.fd)
+        self.uid: int = found.st_uid  # what the header says of that is only a claim, as is its pid
+        has_it = self.same_namespace and process.is_perfmon_with(self.pid, found.st_ino)
+        self._caller = Caller(self.uid, found.st_gid, has_it)
         self._pidfd = self._open_pidfd()
         self._open_rings()
 

@@ -4,7 +4,6 @@ All of it runs in the tracer's one thread (host/loop.py).
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -12,8 +11,9 @@ from ..buffer import stream
 from ..engine import Group
 from ..errors import Malformed
 from ..instance import Instance, parse_request
-from ..session import layout, producer
+from ..session import producer
 from ..session.recorder_note import Kept, kept_by_the_dead
+from .admission import Admission, Key, is_session
 from .clocks import TraceClocks
 from .counts import Snapshot
 from .feed import Feed
@@ -21,6 +21,7 @@ from .flight import FlightView
 from .flights import Flights
 from .frames import program_facts, start_frames
 from .loop import Loop
+from .places import Places
 from .program import TracedProgram
 from .view import Mark, View
 from .views import AnyView, Views
@@ -29,9 +30,6 @@ _BUDGET = 4 << 20
 _BACKLOG = 16 << 20
 _FINISH_PASSES = 200
 _KEEP_UNREAD_S = 10.0
-
-Key = tuple[str, str]
-"""A session: its directory and its name there."""
 
 
 class Programs:
@@ -46,16 +44,16 @@ class Programs:
         ring_pages: int,
         max_ring_pages: int,
         clocks: TraceClocks,
+        places: Places,
         log: Callable[[str, str], None],
     ) -> None:
-        self.refused: dict[Key, str] = {}
-        """Files that cannot be adopted, and why."""
+        self.admission = Admission(places.is_foreign)
         self._loop = loop
         self._group = group
         self._instances = instances
         self._max_ring_pages = max_ring_pages
         self._log = log
-        self._directories: list[str] = []
+        self._places = places
         self._kept: Kept = {}
         self._programs: dict[Key, TracedProgram] = {}
         self.views = Views(ring_pages)
@@ -67,9 +65,10 @@ class Programs:
         self._changes = -1
 
     def serve(self, directories: Iterable[str]) -> None:
-        """Look for sessions in these directories, in which killed recorders may have left word of what they have."""
-        self._directories = list(directories)
-        self._kept = {key: end for place in self._directories for key, end in kept_by_the_dead(place).items()}
+        """Look in these directories, too, in which killed recorders may have left word of what they have."""
+        for place in directories:
+            with self._places.acting(place), contextlib.suppress(OSError):
+                self._kept.update(kept_by_the_dead(place))
 
     def touch(self, directory: str, name: str) -> None:
         """Something happened to a session: look at it in the next turn."""
@@ -86,21 +85,18 @@ class Programs:
         return len(self._programs)
 
     def facts(self) -> list[dict[str, object]]:
-        """Return what there is to tell of each program, for JSON."""
+        """What there is to tell of each program, for JSON."""
         return [program_facts(program) for program in self._programs.values()]
 
     def scan(self, *, everything: bool = False) -> None:
         """Look through the directories for sessions unheard of, or at everything there."""
-        for place in self._directories:
-            try:
-                names = os.listdir(place)
-            except OSError as error:
-                self._log("warning", f"runtime directory '{place}': {error.strerror}")
-                continue
+        for place in self._places.paths:
+            names = self._places.names(place)
+            self.admission.listed(place, names)
             for name in names:
                 key = (place, name)
-                known = key in self.refused or (key in self._programs and not everything)
-                if is_session(name) and not known:
+                is_due = everything if key in self._programs else self.admission.admits(key)
+                if is_due and is_session(name):
                     self._touched.add(key)
 
     def look_at_touched(self) -> None:
@@ -108,16 +104,17 @@ class Programs:
         touched, self._touched = self._touched, set()
         for key in touched:
             program = self._programs.get(key)
-            try:
-                if program is None:
-                    self._adopt(key)
-                elif program.problem is None:
-                    self._look(program)
-            except (Malformed, OSError) as error:
-                self._refuse(key, error) if program is None else self._give_up(program, error)
+            with self._places.acting(key[0]):
+                try:
+                    if program is None:
+                        self._adopt(key)
+                    elif program.problem is None:
+                        self._look(program)
+                except (Malformed, OSError) as error:
+                    self._refuse(key, error) if program is None else self._give_up(program, error)
 
     def _adopt(self, key: tuple[str, str]) -> None:
-        if key in self.refused:
+        if not self.admission.admits(key):
             return
         try:
             program = TracedProgram(*key, self._numbers + 1, self._group)
@@ -125,6 +122,8 @@ class Programs:
             return
         self._numbers += 1
         self._programs[key] = program
+        self.admission.adopted(key)
+        self._log("debug", f"pid {program.pid} ({program.comm}) of uid {program.uid}: adopted")
         self.views.add(program)
         if program.pidfd >= 0:
             self._loop.watch(program.pidfd, lambda: self._ended(program), None)
@@ -159,15 +158,16 @@ class Programs:
             producer.remove(*key)
             return
         self._log("warning", str(error))
-        self.refused[key] = str(error)
+        self.admission.refuse(key, str(error))
 
     @contextlib.contextmanager
     def _at_its_own_risk(self, program: TracedProgram) -> Iterator[None]:
         """What a program's files make fail ends the tracing of that program, and of no other."""
-        try:
-            yield
-        except (Malformed, OSError) as error:
-            self._give_up(program, error)
+        with self._places.acting(program.session.directory):
+            try:
+                yield
+            except (Malformed, OSError) as error:
+                self._give_up(program, error)
 
     def _give_up(self, program: TracedProgram, error: Exception) -> None:
         """A program whose files break the rules is left alone, and that is said in every recording of it."""
@@ -383,7 +383,9 @@ class Programs:
         self.feed.forget(program)
         del self._programs[key]
         self.views.forget(program)
-        program.release(remove=remove)
+        self.admission.forget(key)
+        with self._places.acting(key[0]):
+            program.release(remove=remove)
 
     def leave(self) -> None:
         """On the way out: every word out, every ring given back; what the living programs own is left to them."""
@@ -393,8 +395,3 @@ class Programs:
                 if program.alive and program.problem is None and not self._may_be_asked_for(program):
                     program.stop()
             self._forget(key, program, remove=not program.alive and not self._may_be_asked_for(program))
-
-
-def is_session(name: str) -> bool:
-    """Whether a file in a runtime directory is called like a session that is ready."""
-    return name.endswith(layout.SESSION_SUFFIX) and not name.startswith(".")

@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..engine import Group
-from ..errors import NoTracer, Unusable
 from ..instance import Instance
 from ..session import directory as runtime_directory
-from ..session import layout, locks
+from ..session import layout
+from .admission import is_session
 from .clocks import TraceClocks, machine
 from .frames import start_frames
 from .inotify import DirectoryWatch
 from .loop import Loop
 from .memory import keep_heap
-from .programs import Programs, is_session
+from .places import Places
+from .programs import Programs
 
 TRACER_VERSION = 1
 _CALM_S = 0.05
@@ -38,6 +39,7 @@ _IDLE_S = 0.1
 _BLIND_S = 0.02
 _BLIND_BUSY_S = 0.005
 _TICK_S = 0.5
+_LOOK_S = 2.0
 _HAND_OVER_TURNS = 100
 """A program that writes without a pause would otherwise be followed for ever."""
 
@@ -54,6 +56,7 @@ class Tracer:
         *,
         ring_pages: int = layout.DEFAULT_RING_PAGES,
         max_ring_pages: int = layout.MAX_RING_PAGES,
+        everyone: bool = False,
         log: Callable[[str, str], None] | None = None,
     ) -> None:
         self.loop = Loop(self._trouble)
@@ -63,8 +66,8 @@ class Tracer:
         self.instances: dict[str, Instance] = {"": Instance("", self.group, self._machine)}
         self.activity = threading.Event()
         self.pokes: list[Callable[[], None]] = []
-        self.directories: list[str] = []
         self._log = log or (lambda level, message: None)
+        self._places = Places(self._log, everyone=everyone)
         self._programs = Programs(
             self.loop,
             self.group,
@@ -72,12 +75,12 @@ class Tracer:
             ring_pages=ring_pages,
             max_ring_pages=max_ring_pages,
             clocks=clocks,
+            places=self._places,
             log=self._log,
         )
-        self._locks: list[int] = []
         self._foreign: set[str] = set()
         """Sockets in our directories that a service manager made, and will listen on after us."""
-        self._next_tick = 0.0
+        self._next_tick = self._next_look = 0.0
         self._drained_s = 0.0
         self._rescan = True
         self._thread: threading.Thread | None = None
@@ -85,20 +88,32 @@ class Tracer:
 
     def start(self) -> None:
         """Take the locks and begin to trace, in a thread of its own."""
-        self.directories = runtime_directory.tracer_directories()
-        try:
-            for place in self.directories:
-                self._locks.append(_take_lock(place))
-        except NoTracer:
-            self._release_locks()
-            raise
-        self._programs.serve(self.directories)
+        self._places.take()
         self._watch = DirectoryWatch()
-        self._sees = [self._watch.add(place) for place in self.directories].count(False) == 0
+        self._sees = True
+        self._serve(self._places.paths)
         if self._watch.fd >= 0:
             self.loop.watch(self._watch.fd, self._seen, None)
         self._thread = threading.Thread(target=self._run, name="userevents-tracer", daemon=True)
         self._thread.start()
+
+    @property
+    def directories(self) -> list[str]:
+        """The runtime directories that are served."""
+        return self._places.paths
+
+    @property
+    def is_systems(self) -> bool:
+        """Whether it is the tracer of all users."""
+        return self._places.everyone
+
+    def _serve(self, directories: list[str]) -> None:
+        """Look for programs in these directories, too."""
+        self._programs.serve(directories)
+        for place in directories:
+            with self._places.acting(place):
+                self._sees &= self._watch.add(place)
+        self._rescan = True
 
     def listeners(self, given: Iterable[socket.socket] = ()) -> list[socket.socket]:
         """Return a listening socket in each runtime directory, for the door that serves the tree.
@@ -108,7 +123,7 @@ class Tracer:
         """
         found = list(given)
         self._foreign = {str(one.getsockname()) for one in found}
-        for place in self.directories:
+        for place in self._places.own:
             path = f"{place}/{layout.SOCKET_NAME}"
             if path in self._foreign:
                 continue
@@ -124,7 +139,7 @@ class Tracer:
                 listener.bind(
                     f"/proc/self/fd/{fd}/{layout.SOCKET_NAME}"
                 )  # a path may be longer than a socket's address
-            os.chmod(path, 0o600)
+            os.chmod(path, 0o666 if place == runtime_directory.SYSTEM else 0o600)  # there the door says who may
             listener.listen(64)
             listener.setblocking(False)
             found.append(listener)
@@ -152,12 +167,12 @@ class Tracer:
             self._log("error", f"the tracer failed: {error!r}")
         finally:
             self._watch.close()
-            for path in {f"{place}/{layout.SOCKET_NAME}" for place in self.directories} - self._foreign:
+            for path in {f"{place}/{layout.SOCKET_NAME}" for place in self._places.own} - self._foreign:
                 try:
                     os.unlink(path)
                 except OSError:
                     pass
-            self._release_locks()
+            self._places.release()
             for instance in self.instances.values():
                 instance.stream.finish()
             self.activity.set()
@@ -173,11 +188,6 @@ class Tracer:
     def failure(self) -> BaseException | None:
         """What ended the tracer's thread against its will, if anything did."""
         return self._failure
-
-    def _release_locks(self) -> None:
-        for fd in self._locks:
-            os.close(fd)
-        self._locks.clear()
 
     def create_instance(self, name: str) -> Instance:
         """Make an instance; its stream begins with the recording's header."""
@@ -225,7 +235,8 @@ class Tracer:
         return facts["missed"] + facts["dropped"] + facts["damaged"]
 
     def look_around(self) -> None:
-        """Look at everything in every directory once more."""
+        """Look for directories, and at everything in them, once more."""
+        self._serve(self._places.look_around())
         self._programs.scan(everything=True)
 
     def census(self) -> tuple[int, int]:
@@ -258,7 +269,7 @@ class Tracer:
                 "programs": self._programs.facts(),
                 "flights": self._programs.views.flight_facts(self.instances.values()),
                 "feed": self._programs.feed.facts(),
-                "refused": list(self._programs.refused.values()),
+                "refused": list(self._programs.admission.refused.values()),
             }
         )
 
@@ -274,6 +285,9 @@ class Tracer:
         moved = self._programs.drain_all()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_S
+            if now >= self._next_look:
+                self._next_look = now + _LOOK_S
+                self._serve(self._places.look_around())
             self._programs.tick()
         self._programs.bury()
         for poke in self.pokes:
@@ -328,17 +342,3 @@ def _is_awaited(path: str) -> bool:
 def _keep(mark: Any) -> None:
     if mark is not None:
         mark.kept()
-
-
-def _take_lock(place: str) -> int:
-    path = f"{place}/{layout.LOCK_NAME}"
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise Unusable(f"'{path}' cannot be opened: {error.strerror}") from None
-    if not locks.lock(fd):
-        os.close(fd)
-        raise NoTracer(f"another tracer serves '{place}'")
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d\n" % os.getpid(), 0)  # for people; what counts is the lock
-    return fd

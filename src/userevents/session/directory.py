@@ -10,6 +10,10 @@ import stat
 
 from ..errors import Unusable
 from .layout import RINGS
+from .untrusted import owner
+
+SYSTEM = "/run/userevents"
+"""Where the system's tracer has its socket, and a directory for each user."""
 
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
 
@@ -20,7 +24,7 @@ def candidates() -> list[str]:
     if chosen:
         return [chosen]
     uid = os.geteuid()
-    found = [f"/run/userevents/{uid}"]
+    found = [f"{SYSTEM}/{uid}"]
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         found.append(os.path.join(runtime, "userevents"))
@@ -38,6 +42,25 @@ def tracer_candidates() -> list[str]:
     return found
 
 
+def of_user(uid: int) -> list[str]:
+    """Return the directories that programs of a user may have chosen, for the system's tracer."""
+    return [f"{SYSTEM}/{uid}", f"/run/user/{uid}/userevents", f"/dev/shm/userevents-{uid}"]
+
+
+def prepare_system() -> None:
+    """Make the directory of the system's tracer, or raise `Unusable` if it is not root's alone to write."""
+    try:
+        os.mkdir(SYSTEM, 0o755)
+        os.chmod(SYSTEM, 0o755)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise Unusable(f"'{SYSTEM}' cannot be made: {error.strerror}") from None
+    found = os.lstat(SYSTEM)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid or stat.S_IMODE(found.st_mode) & 0o022:
+        raise Unusable(f"'{SYSTEM}' must be a directory of root that nobody else may write to (chmod 755)")
+
+
 def prepare(path: str) -> str:
     """Make `path` a runtime directory if it is not one, and return it.
 
@@ -46,7 +69,7 @@ def prepare(path: str) -> str:
 
     Raises `Unusable` saying which of these fails, with the owner, mode or file system found.
     """
-    if not path.startswith("/run/userevents/"):
+    if not path.startswith(f"{SYSTEM}/"):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
@@ -71,8 +94,8 @@ def check(path: str) -> None:
         raise Unusable(f"runtime directory '{path}': {error.strerror}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise Unusable(f"runtime directory '{path}' is not a directory (a symbolic link will not do)")
-    if found.st_uid != os.geteuid():
-        raise Unusable(f"runtime directory '{path}' belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
+    if found.st_uid != owner():
+        raise Unusable(f"runtime directory '{path}' belongs to uid {found.st_uid}, not to uid {owner()}")
     if stat.S_IMODE(found.st_mode) & 0o077:
         mode = stat.S_IMODE(found.st_mode)
         raise Unusable(f"runtime directory '{path}' is open to others (mode {mode:04o}); it must be 0700")

@@ -16,6 +16,7 @@ from .node import Directory, File, Node, OpenNode, Place
 from .system import TOP, System
 
 _READ, _WRITE, _SEARCH = 4, 2, 1
+_OWNER_WRITES, _GROUP_WRITES = 0o200, 0o020
 
 
 class NodeStat(NamedTuple):
@@ -44,11 +45,15 @@ class _Access(NamedTuple):
 class Tree:
     """The virtual file tree of one `System`. Raises `Refused` only.
 
-    `uid` and `gid` own every node; without `uid` nobody's permissions are checked (the door has done it).
+    `uid` and `gid` own every node; without `uid` nobody's permissions are checked (the door has done it). `mode` is
+    that of the first directory; where it lets the group write, the group may write whatever the owner may.
     """
 
-    def __init__(self, system: System, *, uid: int | None = None, gid: int | None = None) -> None:
+    def __init__(
+        self, system: System, *, uid: int | None = None, gid: int | None = None, mode: int = abi.MODE_ROOT
+    ) -> None:
         self.system = system
+        self._mode = mode & abi.MODE_BITS
         self.uid = uid
         self.gid = gid
         self._opens: dict[Instance, int] = {}
@@ -76,12 +81,15 @@ class Tree:
     def listdir(self, path: str, caller: Caller | None = None) -> list[str]:
         """The names in a directory."""
         self.system.catch_up()
-        return self._directory(path, caller).names()
+        directory = self._directory(path, caller)
+        self._permit(directory, _READ, path, caller)
+        return directory.names()
 
     def mkdir(self, path: str, caller: Caller | None = None) -> None:
         """Make a directory: in ``instances/`` that makes an instance, elsewhere it is EPERM."""
         parent, name = _split(path)
         directory = self._directory(parent, caller)
+        self._permit(directory, _WRITE | _SEARCH, parent, caller)
         if len(name) > abi.NAME_MAX:
             raise Refused(errno.ENAMETOOLONG, f"a name of {len(name)} bytes; at most {abi.NAME_MAX} fit")
         if directory.child(name) is not None:
@@ -95,6 +103,7 @@ class Tree:
         """
         parent, name = _split(path)
         directory = self._directory(parent, caller)
+        self._permit(directory, _WRITE | _SEARCH, parent, caller)
         node = directory.child(name)
         if node is None:
             raise Refused(errno.ENOENT, f"'{path}' does not exist")
@@ -154,7 +163,10 @@ class Tree:
         changed = self._changed.get(path)
         if changed is not None and changed.event is place.event and changed.instance is place.instance:
             return changed
-        return _Access(node.mode & abi.MODE_BITS, self.uid, self.gid, place.event, place.instance)
+        mode = node.mode & abi.MODE_BITS if _clean(path) else self._mode
+        if self._mode & _GROUP_WRITES:
+            mode |= (mode & _OWNER_WRITES) >> 3
+        return _Access(mode, self.uid, self.gid, place.event, place.instance)
 
     @property
     def _top(self) -> Instance:
