@@ -14,6 +14,7 @@ static int is_good(const Op *op, const Program *program, Py_ssize_t left)
     const Reading *reading = &program->readings[op->field];
     switch (op->code) {
     case VARINT:
+    case IF_LOW:
     case IF_HIGH: return reading->kind == INTEGER && (op->code == VARINT || op->number <= left);
     case DECIMAL: return reading->kind == INTEGER || reading->kind == FLOAT;
     case RAW: return (reading->kind == INTEGER || reading->kind == FLOAT) && reading->end - reading->start <= 8;
@@ -254,7 +255,8 @@ static int is_skipped(const Op *op, const Reading *reading, Span span)
     switch (op->code) {
     case IF_PRESENT: return !span.data;
     case IF_ABSENT: return span.data != NULL;
-    default: return !span.data || reading->is_signed || !(signed_of(reading, span.data) < 0);
+    default:
+        return !span.data || (!reading->is_signed && signed_of(reading, span.data) < 0) == (op->code == IF_LOW);
     }
 }
 

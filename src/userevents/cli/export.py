@@ -3,19 +3,33 @@
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from .complete import complete_file_event
+from .opening import opened
+from .spans import pair_option
 
 if TYPE_CHECKING:
-    from ..formats import Trace
-    from ..formats.export import Exported, Sink
+    from ..formats.export import Endpoint
+    from ..formats.pairs import Pair
 
 # The keys of formats.export.FORMATS, known without importing it; a test holds them together.
-FORMATS = ("perfetto", "json")
+FORMATS = ("perfetto", "perf", "ctf", "parquet", "otlp", "json")
 _QUIET_S = 0.5
+_ENDPOINT = "http://localhost:4318"
+
+
+def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=VALUE words. For an option's callback."""
+    found = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            raise click.BadParameter(f"'{value}' is no NAME=VALUE")
+        found[name.strip()] = text.strip()
+    return found
 
 
 @click.command()
@@ -31,12 +45,17 @@ _QUIET_S = 0.5
     help="Only [SYSTEM:]EVENT, with * ? []. Repeatable.",
 )
 @click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(0), help="Only this process. Repeatable.")
+@pair_option
+@click.option("--endpoint", metavar="URL", help=f"The collector (otlp) [default: {_ENDPOINT}, or as OTEL_* say].")
 @click.option(
-    "--pair",
-    "pairs",
+    "--header", "headers", multiple=True, metavar="NAME=VALUE", callback=_assignments, help="Sent to the collector."
+)
+@click.option(
+    "--resource",
     multiple=True,
-    metavar="BEGIN:END:KEY",
-    help="Two events with the same KEY as a slice (perfetto), such as request_begin:request_end:id. Repeatable.",
+    metavar="NAME=VALUE",
+    callback=_assignments,
+    help="An attribute of the resource (otlp).",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
 def export(
@@ -45,44 +64,51 @@ def export(
     output: str | None,
     patterns: tuple[str, ...],
     pids: tuple[int, ...],
-    pairs: tuple[str, ...],
+    pairs: "tuple[Pair, ...]",
+    endpoint: str | None,
+    headers: dict[str, str],
+    resource: dict[str, str],
     quiet: bool,
 ) -> None:
     """Write the trace FILE in a format that other tools open.
 
     \b
-    perfetto   FILE.pftrace      ui.perfetto.dev, trace_processor
+    perfetto   FILE.pftrace      ui.perfetto.dev, trace_processor; --pair adds slices
+    perf       FILE.perf.data    perf script, perf report
+    ctf        FILE.ctf/         babeltrace2, Trace Compass
+    parquet    FILE.parquet/     a table for each event: DuckDB, pandas, Spark
+    otlp       to a collector    OpenTelemetry logs over HTTP
     json       FILE.jsonl        one object a line, behind a line of metadata
 
     FILE is whatever `report` reads. It is streamed: memory stays small whatever the size. What was lost is in the
     result, as far as its format has a place for it, and is said here.
     """
-    from ..errors import Malformed, Unusable
-    from ..fields.escape import printable
-    from ..formats import open_trace
-    from .console import fail
+    from ..formats.choice import Choice, Pattern
+    from ..formats.export import export as write
+    from .console import count, human_size, say, warn
 
-    out = _place(file, to, output)
-    try:
-        with open_trace(file) as trace:
-            done = _export(trace, to, out, patterns, frozenset(pids), pairs, quiet)
-            notes = [*trace.notes, *done.notes]
-    except (Malformed, Unusable) as error:
-        fail(printable(str(error)))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        fail(printable(f"'{error.filename or file}': {error.strerror or error}"))
-    _tell(done, notes, quiet)
+    for name, given in (("--endpoint", endpoint), ("--header", headers), ("--resource", resource)):
+        if given and to != "otlp":
+            raise click.UsageError(f"{name} is for --to otlp")
+    out = _endpoint(endpoint, headers, resource, output) if to == "otlp" else _place(file, to, output)
+    with opened(file, pairs, losses=False) as trace, _Bar(f"exporting {file}", enabled=not quiet) as bar:
+        choice = Choice(map(Pattern.parse, patterns), frozenset(pids))
+        done = write(trace, to, out, choice=choice, pairs=pairs, progress=bar.show)
+    for text in [*done.notes, *done.losses]:
+        warn(text)
+    if not quiet and done.path:
+        say(f"{count(done.records, 'event')}, {human_size(done.size)}: {done.path}")
 
 
-def _place(file: str, to: str, output: str | None) -> str:
+def _place(file: str, to: str, output: str | None) -> "str | BinaryIO":
     """Return where to write; what lies there already is only replaced if it was named."""
     from ..fields.escape import printable
     from ..formats.export import default_out
 
-    if output == "-" and sys.stdout.isatty():
-        raise click.UsageError("the result is no text for a terminal; redirect it, or name a file with -o")
+    if output == "-":
+        if sys.stdout.isatty():
+            raise click.UsageError("the result is no text for a terminal; redirect it, or name a file with -o")
+        return sys.stdout.buffer
     out = output or default_out(file, to)
     if output is None and os.path.lexists(out):
         raise click.UsageError(printable(f"'{out}' is there already; name the file to write with -o"))
@@ -91,41 +117,22 @@ def _place(file: str, to: str, output: str | None) -> str:
     return out
 
 
-def _export(
-    trace: "Trace",
-    to: str,
-    out: str,
-    patterns: tuple[str, ...],
-    pids: frozenset[int],
-    pairs: tuple[str, ...],
-    quiet: bool,
-) -> "Exported":
-    from ..formats.choice import Choice, Pattern
-    from ..formats.export import export as write
-    from ..formats.pairs import Pair
+def _endpoint(url: str | None, headers: dict[str, str], resource: dict[str, str], output: str | None) -> "Endpoint":
+    """Return the collector: as the command line says, else as the OTEL_EXPORTER_OTLP_* variables do."""
+    from ..formats.export import Endpoint
 
-    sink: str | Sink = sys.stdout.buffer if out == "-" else out
-    with _Bar(f"exporting {trace.path}", enabled=not quiet) as bar:
-        done = write(
-            trace,
-            to,
-            sink,
-            choice=Choice(map(Pattern.parse, patterns), pids),
-            pairs=tuple(map(Pair.parse, pairs)),
-            progress=bar.show,
-        )
-    if out == "-":
-        sys.stdout.buffer.flush()
-    return done
-
-
-def _tell(done: "Exported", notes: list[str], quiet: bool) -> None:
-    from .console import count, human_size, say, warn
-
-    for text in [*notes, *done.losses]:
-        warn(text)
-    if not quiet and done.path:
-        say(f"{count(done.records, 'event')}, {human_size(done.size)}: {done.path}")
+    if output is not None:
+        raise click.UsageError("otlp is sent to a collector; name it with --endpoint, not -o")
+    variables = os.environ
+    base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT") or _ENDPOINT
+    chosen = url or variables.get("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT") or base.rstrip("/") + "/v1/logs"
+    said: dict[str, dict[str, str]] = {}
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_RESOURCE_ATTRIBUTES"):
+        words = (word.partition("=") for word in variables.get(name, "").split(",") if "=" in word)
+        said[name] = {key.strip(): value.strip() for key, _, value in words}
+    if service := variables.get("OTEL_SERVICE_NAME"):
+        said["OTEL_RESOURCE_ATTRIBUTES"]["service.name"] = service
+    return Endpoint(chosen, said["OTEL_EXPORTER_OTLP_HEADERS"] | headers, said["OTEL_RESOURCE_ATTRIBUTES"] | resource)
 
 
 class _Bar:

@@ -32,6 +32,11 @@ class Choice:
         self._patterns = tuple(patterns)
         self._pids = pids
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes, or threads, asked for; empty: all."""
+        return self._pids
+
     def wants_event(self, event: Event) -> bool:
         """Whether records of this event are asked for."""
         return not self._patterns or any(pattern.matches(event) for pattern in self._patterns)

@@ -1,7 +1,7 @@
 """Bounds-checked reading of little-endian files: every overrun is `Malformed`, naming the file and the byte."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -85,3 +85,40 @@ class Cursor:
         found = self.take(len(wanted), what)
         if found != wanted:
             raise Malformed(self.name, f"{what} should be {wanted!r} and is {found!r}", at)
+
+
+def varint_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a protocol-buffer message, numbers and byte strings; what makes no sense ends it."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag & 7 == 0:
+            value: int | bytes
+            value, at = _varint(data, at)
+        elif tag & 7 == 2:
+            size, at = _varint(data, at)
+            value = data[at : at + size]
+            at += size
+        elif tag & 7 in (1, 5):
+            size = 8 if tag & 7 == 1 else 4
+            value = int.from_bytes(data[at : at + size], "little")
+            at += size
+        else:
+            return
+        if at > len(data):
+            return
+        yield tag >> 3, value
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the varint at a place and where it ends; beyond the data if it has no end."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+    return 0, len(data) + 1

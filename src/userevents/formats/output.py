@@ -81,3 +81,58 @@ class OutputFile:
             os.unlink(self.temporary)
         except OSError:
             pass
+
+
+class OutputDirectory:
+    """A directory being written, as `OutputFile` is a file: it gets its name when all is there, and only then.
+
+    Raises `Unusable` where something lies at its place already, save an empty directory.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._target = os.path.realpath(path)
+        if os.path.exists(self._target) and (not os.path.isdir(self._target) or os.listdir(self._target)):
+            raise Unusable(f"'{path}' is there already: name a directory that may be made")
+        parent, name = os.path.split(self._target)
+        self._temporary = os.path.join(parent, f".{name[:200]}.{os.urandom(6).hex()}.tmp")
+        try:
+            os.mkdir(self._temporary, 0o700)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+
+    def place(self, name: str) -> str:
+        """Return where a file of this name is to be made; the name must be a plain one."""
+        return os.path.join(self._temporary, name)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Append bytes to a file in it."""
+        fd = os.open(self.place(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(data)
+
+    def size(self) -> int:
+        """Return the bytes of all files in it."""
+        return sum(entry.stat().st_size for entry in os.scandir(self._temporary))
+
+    def __enter__(self) -> "OutputDirectory":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                os.rename(self._temporary, self._target)
+            except OSError as failure:
+                self._remove()
+                raise OSError(failure.errno, failure.strerror, self.path) from None
+            return
+        self._remove()
+        if isinstance(error, OSError) and (error.filename is None or self._temporary in str(error.filename)):
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def _remove(self) -> None:
+        for name in os.listdir(self._temporary):
+            os.unlink(os.path.join(self._temporary, name))
+        os.rmdir(self._temporary)

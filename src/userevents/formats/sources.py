@@ -7,6 +7,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Final, Protocol
 
+from ..abi.user_events import USER_EVENTS_SYSTEM
 from ..buffer.merge import Batch, interleave, interleave_lots
 from ..buffer.page import missed
 from ..buffer.run import ANY, Run, runs_in
@@ -32,6 +33,8 @@ class Source(Protocol):
     processes: list[Process]
     comms: Mapping[int, str]
     """Names of threads, where the file tells them and not their processes."""
+    format_texts: Mapping[int, str]
+    """The `format` texts of events that are no user events, by id."""
     notes: list[str]
     header: dict[str, object]
     clock: str
@@ -77,6 +80,7 @@ class RecordingSource:
         self.data_size = recording.data_size
         self.done_size = 0
         self.comms: Mapping[int, str] = {}
+        self.format_texts: Mapping[int, str] = {}
         self.processes = [stream.process for stream in recording.streams.values()]
         self.events: dict[int, Event] = {
             event_id: make_event(event_id, event.system, event.name, event.fields)
@@ -119,6 +123,8 @@ class TraceDatSource:
         self.shift_ns = file.ts_offset
         self.notes = file.notes
         self.comms: Mapping[int, str] = file.cmdlines
+        texts: dict[int, str] = {}
+        self.format_texts: Mapping[int, str] = texts
         self.data_size = sum(data.size for data in file.cpus)
         self.done_size = 0
         section = file.section or {}
@@ -132,11 +138,11 @@ class TraceDatSource:
             for tid in process.tids:
                 self._owners.setdefault(tid, []).append(process)
         self.events: dict[int, Event] = {}
-        self._read_formats()
+        self._read_formats(texts)
         for each in facts.mappings(section, "events"):
             self._read_declared(each)
 
-    def _read_formats(self) -> None:
+    def _read_formats(self, texts: dict[int, str]) -> None:
         unreadable = 0
         for system, text in self._file.formats:
             try:
@@ -145,6 +151,8 @@ class TraceDatSource:
                 unreadable += 1
                 continue
             self.events[found.id] = make_event(found.id, system, found.name, found.fields)
+            if not system.startswith(USER_EVENTS_SYSTEM):
+                texts[found.id] = text
         if unreadable:
             self.notes.append(f"{unreadable} of {len(self._file.formats)} event formats cannot be read")
 

@@ -62,7 +62,8 @@ def _spelled(field: Field, word: str) -> tuple[str, str, str]:
             if is_text:
                 return f"{location} char[] {word}", "%s", f"__get_{relative}str({word})"
             array = f"__get_{relative}dynamic_array({word})"
-            return f"{location} u8[] {word}", "%s", f"__print_hex_str({array}, {record} >> 16)"
+            size = f"{record} >> 16" if relative else f"({record} >> 16)"  # perf misreads relative arrays, if anything
+            return f"{location} u8[] {word}", "%s", f"__print_hex_str({array}, {size})"
     if is_text and (filter_class(ctype) != NUMBER or "[" in ctype):
         return f"{'unsigned ' * (not field.signed)}char {word}[{field.size}]", "%s", record
     if ctype == "struct f64" and field.size == 8:

@@ -82,6 +82,10 @@ class Trace:
         """The names of threads, where the file tells them and not their processes."""
         return self.source.comms
 
+    def format_text(self, event_id: int) -> str | None:
+        """Return the `format` text of a kernel event as the file has it, one character a byte; None for user events."""
+        return self.source.format_texts.get(event_id)
+
     def losses(self) -> list[str]:
         """Say what was lost, a sentence each, from the ledger or from what the file tells otherwise; empty: nothing."""
         ledger = self.ledger
@@ -139,7 +143,7 @@ class Trace:
         for batch in source.batches():
             if coder.add(batch) >= _PIECES_SIZE:
                 if progress:
-                    progress(source.done_size, source.data_size)
+                    progress(*self.progress)
                 yield [Piece(*each) for each in coder.take()]
         yield [Piece(*each) for each in coder.take()]
         if coder.left_out:
@@ -176,6 +180,11 @@ class Trace:
         """Yield all records of one event as columns, some at a time, while they are asked for."""
         batches = read(self.source.batches(event.id))
         return chunks_of(event, batches, self._pid_of, self.source.shift_ns, at_once=_AT_ONCE)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the pages were read by whom read last, and how much there is, in bytes."""
+        return self.source.done_size, self.source.data_size
 
     def counts(self) -> dict[int, int]:
         """Count the records by event id; none is decoded."""

@@ -53,6 +53,8 @@ IF_PRESENT: Final = 17
 IF_ABSENT: Final = 18
 IF_HIGH: Final = 19
 """Unless it is an integer of 2^63 or more, the next `number` steps are passed over."""
+IF_LOW: Final = 20
+"""Unless it is a smaller one."""
 
 _U64 = (1 << 64) - 1
 _HEAD = Struct(RECORD_HEADER)
@@ -75,7 +77,7 @@ def sized(*steps: Step, width: int = 0) -> tuple[Step, ...]:
 
 def joined(steps: Sequence[Step]) -> tuple[Step, ...]:
     """Return a program with neighbouring literals made one, except where a step passes over some."""
-    if any(code in (IF_PRESENT, IF_ABSENT, IF_HIGH) for code, _, _, _ in steps):
+    if any(code in (IF_PRESENT, IF_ABSENT, IF_HIGH, IF_LOW) for code, _, _, _ in steps):
         return tuple(steps)
     found: list[Step] = []
     for each in steps:
@@ -311,8 +313,8 @@ _PLAIN: Final[dict[int, Callable[[_Context, int], bytes | None]]] = {
 
 
 def _is_skipped(code: int, value: Value) -> bool:
-    if code == IF_HIGH:
-        return not (isinstance(value, int) and value >> 63 > 0)
+    if code in (IF_HIGH, IF_LOW):
+        return not isinstance(value, int) or (value >> 63 > 0) == (code == IF_LOW)
     return (value is None) == (code == IF_PRESENT)
 
 

@@ -4,6 +4,6 @@ One file a format: how its records are coded (`transcode.Coding`), and what stan
 """
 
 from .export import FORMATS, Exported, Target, default_out, export
-from .job import Sink
+from .job import Endpoint, Sink
 
-__all__ = ["FORMATS", "Exported", "Sink", "Target", "default_out", "export"]
+__all__ = ["FORMATS", "Endpoint", "Exported", "Sink", "Target", "default_out", "export"]

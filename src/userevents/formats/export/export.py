@@ -3,29 +3,42 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ...errors import Unusable
 from ..choice import ALL, Choice
-from ..output import OutputFile
+from ..output import OutputDirectory, OutputFile
 from ..pairs import Pair, check
 from ..trace import Trace
-from . import json_lines, perfetto
-from .job import Job, Progress, Sink
+from . import ctf, json_lines, otlp, parquet, perf, perfetto
+from .job import Endpoint, Job, Progress, Sink
+
+STREAM: Final = "stream"
+FILE: Final = "file"
+DIRECTORY: Final = "directory"
+ENDPOINT: Final = "endpoint"
 
 
 class Target(NamedTuple):
-    """A format that traces can be written in: how its files are called, what opens them, and what writes one."""
+    """A format that traces can be written in: how its files are called, and what writes one.
+
+    `place` is what it is written to: STREAM takes bytes only, FILE is written back in too, DIRECTORY takes files,
+    ENDPOINT takes requests.
+    """
 
     suffix: str
-    about: str
-    write: Callable[[Job, Sink], None]
+    place: str
+    write: Callable[[Job, Any], None]
     takes_pairs: bool = False
 
 
 FORMATS: Final[dict[str, Target]] = {
-    "perfetto": Target(".pftrace", "ui.perfetto.dev and trace_processor", perfetto.write, takes_pairs=True),
-    "json": Target(".jsonl", "JSON lines, one object a record", json_lines.write),
+    "perfetto": Target(".pftrace", STREAM, perfetto.write, takes_pairs=True),
+    "perf": Target(".perf.data", FILE, perf.write),
+    "ctf": Target(".ctf", DIRECTORY, ctf.write),
+    "parquet": Target(".parquet", DIRECTORY, parquet.write),
+    "otlp": Target("", ENDPOINT, otlp.write),
+    "json": Target(".jsonl", STREAM, json_lines.write),
 }
 
 
@@ -40,28 +53,16 @@ class Exported:
     notes: list[str]
 
 
-class _Counted:
-    """A sink that counts what goes into another."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self.size += len(data)
-        self._sink.write(data)
-
-
 def export(
     trace: Trace,
     to: str,
-    out: str | Sink,
+    out: str | Sink | Endpoint,
     *,
     choice: Choice = ALL,
     pairs: tuple[Pair, ...] = (),
     progress: Progress | None = None,
 ) -> Exported:
-    """Write an opened trace in the format `to` (one of `FORMATS`) to a path, or into an open sink.
+    """Write an opened trace in the format `to` (one of `FORMATS`) to a path, into an open sink, or to an endpoint.
 
     A file appears whole or not at all. Raises `Unusable` for a format, pair or place that cannot serve, `OSError`
     naming the file for one that cannot be written.
@@ -73,19 +74,27 @@ def export(
         able = ", ".join(name for name, each in FORMATS.items() if each.takes_pairs)
         raise Unusable(f"'{to}' has no slices for pairs of events; {able} has")
     check(pairs, trace.events.values())
+    if isinstance(out, Endpoint) != (target.place == ENDPOINT):
+        raise Unusable(f"'{to}' is sent to an endpoint" if target.place == ENDPOINT else f"'{to}' is not sent anywhere")
+    if not isinstance(out, str | Endpoint) and target.place != STREAM:
+        raise Unusable(f"'{to}' cannot be written to stdout, it is {_WHY[target.place]}: name its place with -o")
     job = Job(trace, choice, pairs, progress)
-    if isinstance(out, str):
-        with OutputFile(out) as output:
-            size = _write(target, job, output)
+    if isinstance(out, Endpoint):
+        target.write(job, out)
+    elif not isinstance(out, str):
+        target.write(job, job.counted(out))
+    elif target.place == DIRECTORY:
+        with OutputDirectory(out) as directory:
+            target.write(job, directory)
     else:
-        size = _write(target, job, out)
-    return Exported(out if isinstance(out, str) else "", job.records, size, job.losses, job.notes)
+        with OutputFile(out) as output:
+            target.write(job, job.counted(output) if target.place == STREAM else output)
+            job.size = output.tell()
+    place = out.url if isinstance(out, Endpoint) else out if isinstance(out, str) else ""
+    return Exported(place, job.records, job.size, job.losses, job.notes)
 
 
-def _write(target: Target, job: Job, sink: Sink) -> int:
-    counted = _Counted(sink)
-    target.write(job, counted)
-    return counted.size
+_WHY: Final = {FILE: "written to here and there", DIRECTORY: "a directory"}
 
 
 def default_out(path: str, to: str) -> str:

@@ -1,9 +1,10 @@
 """What every exporter is given: the trace, what of it is asked for, its clocks, and what it lost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ...buffer.merge import Batch
 from .. import facts
 from ..choice import ALL, Choice
 from ..ledger import Ledger, to_json
@@ -24,15 +25,25 @@ class Sink(Protocol):
         """Append bytes."""
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """A collector: where it listens, HTTP headers for it, and attributes of the resource."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    resource: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Job:
-    """One export of an opened trace. `records` counts what was written; `notes` are warnings about the result."""
+    """One export of an opened trace. `records` and `size` count what was written; `notes` are warnings about it."""
 
     trace: Trace
     choice: Choice = ALL
     pairs: tuple[Pair, ...] = ()
     progress: Progress | None = None
     records: int = 0
+    size: int = 0
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -43,6 +54,10 @@ class Job:
         self._mono = facts.count(header, "mono_ns") if self.trace.clock in _MONOTONIC else 0
         self._real = facts.count(header, "real_ns")
         self._boot = facts.count(header, "boot_ns")
+
+    def counted(self, sink: Sink) -> Sink:
+        """Return a sink that counts in `size` what goes into another."""
+        return _Counted(self, sink)
 
     @property
     def lost(self) -> int:
@@ -73,6 +88,13 @@ class Job:
                 self.records += piece.records
                 yield piece
 
+    def watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches, telling how far they have come."""
+        for batch in batches:
+            yield batch
+            if self.progress:
+                self.progress(*self.trace.progress)
+
     def metadata(self) -> dict[str, object]:
         """Return what is to be said of the trace as a whole, for JSON: where it is from, and what was lost."""
         return {
@@ -83,3 +105,15 @@ class Job:
             "ledger": to_json(self.ledger) if self.ledger else None,
             "notes": self.trace.notes,
         }
+
+
+class _Counted:
+    """A sink before another."""
+
+    def __init__(self, job: Job, sink: Sink) -> None:
+        self._job = job
+        self._sink = sink
+
+    def write(self, data: bytes) -> None:
+        self._job.size += len(data)
+        self._sink.write(data)
