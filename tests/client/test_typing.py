@@ -12,7 +12,7 @@ import pytest
 import userevents
 
 GOOD = """
-from userevents import event, register, u32, s64, char16
+from userevents import char16, context, event, from_context, register, s64, u32
 
 @event
 def request(id: u32, latency_ns: s64, method: char16, path: str) -> None:
@@ -28,6 +28,13 @@ order(1, 2.5, True)
 order.write(1, 2.5, True, blob=b"x")
 raw = register("raw u32 a")
 raw(1)
+
+@event
+def query(sql: str, request_id: u32 = from_context()) -> None: ...
+
+with context(request_id=7, user="x"):
+    query("SELECT 1")
+    query("SELECT 1", request_id=8)
 """
 
 WRONG = {
@@ -35,6 +42,7 @@ WRONG = {
     "a missing argument": 'request(1, 250_000, "GET")',
     "an argument too many": 'request(1, 250_000, "GET", "/x", 5)',
     "an unknown keyword": 'request(1, 250_000, "GET", "/x", colour=1)',
+    "a wrong type for a bound field": 'query("SELECT 1", request_id="eight")',
     "a wrong type in an event with options": 'order(1, "much", True)',
 }
 

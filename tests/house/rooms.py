@@ -30,7 +30,7 @@ ALLOWED: Final[dict[str, set[str]]] = {
     "control": _FORMAT,
     "formats": _FORMAT,
     "providers": _USERS,
-    "integrations": _USERS,
+    "integrations": _USERS | {"providers"},
     "testing": _USERS | _FORMAT | {"engine", "instance", "session", "formats", "doors"},
     "fleet": _FORMAT | {"control", "formats", "host"},
     "cli": _EVERYTHING,

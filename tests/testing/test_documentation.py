@@ -13,7 +13,11 @@ from tests.conftest import ROOT
 
 _PYTHON: Final = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FILE: Final = re.compile(r"# (\S+\.py)\n")
-PAGES: Final = [ROOT / "docs" / "testing.md", *sorted((ROOT / "docs" / "integrations").glob("*.md"))]
+PAGES: Final = [
+    ROOT / "docs" / "testing.md",
+    ROOT / "docs" / "context.md",
+    *sorted((ROOT / "docs" / "integrations").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -1,5 +1,6 @@
 """What a traced program imports: `event`, `register`, and the field types."""
 
+from .context import context, from_context
 from .event import Event, event, register
 from .types import (
     CType,
@@ -35,9 +36,11 @@ __all__ = [
     "char64",
     "char128",
     "char256",
+    "context",
     "data_loc",
     "event",
     "f64",
+    "from_context",
     "register",
     "rel_loc",
     "s8",

@@ -451,6 +451,7 @@ static PyType_Spec cursor_spec = {
 typedef struct {
     PyObject *name;     /* interned */
     PyObject *fallback; /* its default, NULL for none */
+    PyObject *key;      /* of the bound field that goes before it, NULL for none: client/context.py */
     uint32_t offset;    /* in the body */
     uint32_t size;      /* in the fixed part */
     uint32_t base;      /* of dynamic data: what its offset counts from */
@@ -462,6 +463,7 @@ typedef struct {
     int count, positional;
     int plain; /* the number of arguments that need no binding, -1 for none */
     uint32_t fixed_size;
+    PyObject *bound; /* called, gives the bound fields; NULL where no parameter takes one */
     Parameter parameters[];
 } Table;
 
@@ -493,26 +495,29 @@ free_table(Table *table)
         for (int n = 0; n < table->count; n++) {
             Py_XDECREF(table->parameters[n].name);
             Py_XDECREF(table->parameters[n].fallback);
+            Py_XDECREF(table->parameters[n].key);
         }
+        Py_XDECREF(table->bound);
         PyMem_Free(table);
     }
 }
 
-/* Read one (op, offset, size, base, name, has_default, default). */
+/* Read one (op, offset, size, base, name, has_default, default, key). */
 static int
 read_parameter(PyObject *described, Parameter *to)
 {
     int has_default;
-    PyObject *name, *fallback;
+    PyObject *name, *fallback, *key;
     int op;
-    if (!PyArg_ParseTuple(described, "CIIIUpO", &op, &to->offset, &to->size, &to->base, &name, &has_default,
-                          &fallback)) {
+    if (!PyArg_ParseTuple(described, "CIIIUpOO", &op, &to->offset, &to->size, &to->base, &name, &has_default,
+                          &fallback, &key)) {
         return -1;
     }
     to->op = (char)op;
     to->name = Py_NewRef(name);
     PyUnicode_InternInPlace(&to->name);
     to->fallback = has_default ? Py_NewRef(fallback) : NULL;
+    to->key = key == Py_None ? NULL : Py_NewRef(key);
     return 0;
 }
 
@@ -520,7 +525,7 @@ read_parameter(PyObject *described, Parameter *to)
 static int
 make_table(Event *self)
 {
-    PyObject *parameters;
+    PyObject *parameters, *bound;
     unsigned int fixed_size;
     int positional;
     Table *table = NULL;
@@ -528,7 +533,7 @@ make_table(Event *self)
     if (described == NULL) {
         return -1;
     }
-    if (!PyArg_ParseTuple(described, "IiO!", &fixed_size, &positional, &PyTuple_Type, &parameters)) {
+    if (!PyArg_ParseTuple(described, "IiOO!", &fixed_size, &positional, &bound, &PyTuple_Type, &parameters)) {
         goto done;
     }
     Py_ssize_t count = PyTuple_Size(parameters);
@@ -542,6 +547,7 @@ make_table(Event *self)
         goto done;
     }
     table->fixed_size = fixed_size;
+    table->bound = bound == Py_None ? NULL : Py_NewRef(bound);
     table->positional = positional;
     table->plain = positional == count ? positional : -1;
     for (; table->count < count; table->count++) {
@@ -561,9 +567,25 @@ done:
     return self->table != NULL ? 0 : -1;
 }
 
-/* Put the arguments of a call in the order of the parameters; -1, with no error set, if they do not fit. */
+/* What a parameter is where nothing was passed for it, borrowed; NULL, with no error set, for nothing. */
+static PyObject *
+unpassed(const Parameter *parameter, PyObject *fields)
+{
+    PyObject *found = NULL;
+    if (parameter->key != NULL && fields != NULL) {
+        found = PyDict_GetItemWithError(fields, parameter->key);
+        PyErr_Clear(); /* that `fields` is no dict: nothing is bound */
+    }
+    return found != NULL ? found : parameter->fallback;
+}
+
+/*
+ * Put the arguments of a call in the order of the parameters; -1, with no error set, if they do not fit. `fields` are
+ * those that are bound, which must be kept as long as what is put there; NULL for none.
+ */
 static int
-bind_arguments(const Table *table, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject **bound)
+bind_arguments(const Table *table, PyObject *const *args, Py_ssize_t given, PyObject *names, PyObject *fields,
+               PyObject **bound)
 {
     if (given > table->positional) {
         return -1;
@@ -590,7 +612,7 @@ bind_arguments(const Table *table, PyObject *const *args, Py_ssize_t given, PyOb
         bound[found] = args[given + n];
     }
     for (Py_ssize_t n = given; n < table->count; n++) {
-        if (bound[n] == NULL && (bound[n] = table->parameters[n].fallback) == NULL) {
+        if (bound[n] == NULL && (bound[n] = unpassed(&table->parameters[n], fields)) == NULL) {
             return -1;
         }
     }
@@ -993,34 +1015,13 @@ write_in_place(Cursor *cursor, uint64_t *counters, uint32_t word, const Table *t
     return 1;
 }
 
-/* A call that takes more than that: values that run code, another page, another ring, another kind of writer. */
-static __attribute__((noinline)) PyObject *
-emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+/* Pack and commit a call whose arguments are in order; what fails is done once more in Python. */
+static PyObject *
+emit_values(Event *self, uint32_t word, PyObject *const *values, PyObject *const *args, Py_ssize_t given,
+            PyObject *names)
 {
     unsigned char body[MAX_BODY_SIZE + MIN_BODY];
-    PyObject *bound[MAX_FIELDS];
-    PyObject *const *values = args;
-    if (UNLIKELY(word & WORD_PENDING)) {
-        int64_t answer = await_answer(self);
-        if (answer <= 0) {
-            return answer < 0 ? NULL : Py_NewRef(Py_None);
-        }
-        word = (uint32_t)answer;
-    }
-    if (UNLIKELY(word == 0)) {
-        return none_for(emit_in_python(self, 0, args, given, names));
-    }
-    if (UNLIKELY(self->table == NULL) && make_table(self) < 0) {
-        return NULL;
-    }
-    const Table *table = self->table;
-    if (names != NULL || given != table->plain) {
-        if (bind_arguments(table, args, given, names, bound) < 0) {
-            return none_for(emit_in_python(self, word, args, given, names));
-        }
-        values = bound;
-    }
-    size_t size = pack(table, values, body, MAX_BODY_SIZE, 0);
+    size_t size = pack(self->table, values, body, MAX_BODY_SIZE, 0);
     if (UNLIKELY(size == 0)) {
         return none_for(emit_in_python(self, word, args, given, names));
     }
@@ -1045,6 +1046,41 @@ emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t giv
         return none_for(done);
     }
     return none_for(commit_in_python(self, body, size));
+}
+
+/* A call that takes more than that: values that run code, another page, another ring, another kind of writer. */
+static __attribute__((noinline)) PyObject *
+emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
+{
+    PyObject *bound[MAX_FIELDS], *fields = NULL;
+    PyObject *const *values = args;
+    if (UNLIKELY(word & WORD_PENDING)) {
+        int64_t answer = await_answer(self);
+        if (answer <= 0) {
+            return answer < 0 ? NULL : Py_NewRef(Py_None);
+        }
+        word = (uint32_t)answer;
+    }
+    if (UNLIKELY(word == 0)) {
+        return none_for(emit_in_python(self, 0, args, given, names));
+    }
+    if (UNLIKELY(self->table == NULL) && make_table(self) < 0) {
+        return NULL;
+    }
+    const Table *table = self->table;
+    if (names != NULL || given != table->plain) {
+        if (table->bound != NULL && (fields = PyObject_CallNoArgs(table->bound)) == NULL) {
+            return none_for(emit_in_python(self, word, args, given, names));
+        }
+        if (bind_arguments(table, args, given, names, fields, bound) < 0) {
+            Py_XDECREF(fields);
+            return none_for(emit_in_python(self, word, args, given, names));
+        }
+        values = bound;
+    }
+    PyObject *done = emit_values(self, word, values, args, given, names);
+    Py_XDECREF(fields);
+    return done;
 }
 
 /* A call of an event that somebody listens to, or of any event while debugging. */

@@ -20,6 +20,8 @@ from .packing import (
     Parameter,
     base_of,
     code_of,
+    context_lines,
+    context_names,
     conversion,
     is_dynamic,
     is_text,
@@ -106,6 +108,7 @@ def usual_source(fields: Sequence[Field], parameters: Sequence[Parameter]) -> tu
         "_ue_integers": (int, bool),
         "_ue_shapes": Shapes(fields),
         "_ue_defaults": [parameter.default for parameter in parameters],
+        **context_names(fields, parameters),
     }
     reserve = inline.RESERVE.format(values=", ".join(("_ue_id", "_ue_thread_id", *values)))
     lines = [
@@ -121,7 +124,7 @@ def usual_source(fields: Sequence[Field], parameters: Sequence[Parameter]) -> tu
         "            if _ue_rest or _ue_named:",
         f"                _ue_args = _ue_passed({given}) + _ue_rest",
         f"                ({every}) = _ue_bind(None, *_ue_args, **_ue_named)",
-        *(f"            {line}" for line in _default_lines(parameters)),
+        *(f"            {line}" for line in _default_lines(parameters) + context_lines(parameters)),
         "            _ue_thread_id = _ue_thread.id",
         *(f"            {line}" for line in setup),
         f"            if {' and '.join(tests) or 'True'}:",

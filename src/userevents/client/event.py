@@ -16,6 +16,7 @@ from ..fields import Field, parse_declaration
 from ..session import layout
 from ..session.layout import COUNTER_NAMES, WORD_ID_SHIFT, WORD_PENDING
 from ..session.producer import Declared
+from .context import FromContext
 from .native import on_top_of
 from .packing import NO_DEFAULT, Parameter, TooLarge, make_packer, native_table, parameters_of
 from .runtime import OFF, EventWriter, runtime
@@ -300,6 +301,9 @@ def _signature(name: str, function: Callable[..., None]) -> tuple[list[Parameter
     for number, parameter in enumerate(names):
         if parameter not in hints:
             raise TypeError(f"event '{name}': parameter '{parameter}' has no annotation, so its type is unknown")
-        parameters.append(Parameter(parameter, number >= positional, defaults.get(parameter, NO_DEFAULT)))
+        default = defaults.get(parameter, NO_DEFAULT)
+        if isinstance(default, FromContext):
+            default.wanted_by(parameter)
+        parameters.append(Parameter(parameter, number >= positional, default))
         fields.append(field_text(name, parameter, hints[parameter]))
     return parameters, f"{name} {'; '.join(fields)}".rstrip()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..abi.ring_buffer import MAX_BODY_SIZE, RECORD_HEADER, RECORD_HEADER_SIZE
 from ..fields import Field
 from ..session.body import CutBody
+from .context import ALL, FromContext, bound, bound_and_text, text_of
 from .signals import raised_by_handler
 
 MIN_BODY = 12
@@ -104,6 +105,7 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
         layout += f"{max(-fixed % 4, MIN_BODY - fixed)}x"
     lines = [f"def pack(_ue_id{signature_of(parameters)}):", "    try:"]
     tests, values = [], []
+    lines += [f"        {line}" for line in context_lines(parameters)]
     for number, (field, parameter) in enumerate(zip(fields, parameters, strict=True)):
         value, setup, test = conversion(field, parameter.name, number)
         lines += [f"        {line}" for line in setup]
@@ -132,6 +134,7 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
         "_ue_zeros": _ZEROS,
         "_ue_patiently": lambda event_id, given: pack_patiently(name, fields, event_id, given),
         "_ue_defaults": [parameter.default for parameter in parameters],
+        **context_names(fields, parameters),
     }
     exec(compile("\n".join(lines), f"<event {name}>", "exec"), space)
     pack: Callable[..., bytes] = space["pack"]
@@ -141,22 +144,70 @@ def make_packer(name: str, fields: Sequence[Field], parameters: Sequence[Paramet
 
 def native_table(
     fields: Sequence[Field], parameters: Sequence[Parameter]
-) -> tuple[int, int, tuple[tuple[str, int, int, int, str, bool, object], ...]]:
+) -> tuple[int, int, object, tuple[tuple[str, int, int, int, str, bool, object, str | None], ...]]:
     """Describe a declaration to the native packer, which does the same as the generated function.
 
-    Returns the size of the fixed part, how many parameters are positional, and for each field (operation, offset,
-    size, what a dynamic offset counts from, name, whether it has a default, the default).
+    Returns the size of the fixed part, how many parameters are positional, what gives the bound fields (None where
+    none is wanted), and for each field (operation, offset, size, what a dynamic offset counts from, name, whether it
+    has a default, the default, the bound field's name or None).
     """
     rows = []
+    wanted = context_keys(parameters)
+    fallbacks = defaults_of(fields, parameters)
     offset = RECORD_HEADER_SIZE
     for field, parameter in zip(fields, parameters, strict=True):
         base = 0 if field.ctype.startswith("__data_loc ") else offset + 4
         has_default = parameter.default is not NO_DEFAULT
-        default = parameter.default if has_default else None
-        rows.append((_operation(field), offset, field.size, base, parameter.name, has_default, default))
+        default = fallbacks[parameter.name] if has_default else None
+        key = wanted.get(parameter.name)
+        rows.append((_operation(field), offset, field.size, base, parameter.name, has_default, default, key))
         offset += field.size
     positional = sum(not parameter.keyword_only for parameter in parameters)
-    return offset, positional, tuple(rows)
+    get = bound_and_text if ALL in wanted.values() else bound
+    return offset, positional, get if wanted else None, tuple(rows)
+
+
+def context_keys(parameters: Sequence[Parameter]) -> dict[str, str]:
+    """Return the parameters that take bound fields, with the names of these."""
+    taking = [(each.name, each.default) for each in parameters if isinstance(each.default, FromContext)]
+    return {name: default.name or name for name, default in taking}
+
+
+def defaults_of(fields: Sequence[Field], parameters: Sequence[Parameter]) -> dict[str, object]:
+    """Return the defaults by parameter; where nothing is bound, what `from_context` says, else 0 or empty."""
+    found = {}
+    for field, parameter in zip(fields, parameters, strict=True):
+        default = parameter.default
+        if isinstance(default, FromContext):
+            default = _nothing(field) if default.default is None else default.default
+        found[parameter.name] = default
+    return found
+
+
+def _nothing(field: Field) -> object:
+    code = code_of(field)
+    if is_dynamic(field) or code.endswith("s"):
+        return "" if is_text(field) else bytes(field.size if field.ctype.startswith("struct ") else 0)
+    return 0.0 if code == "d" else 0
+
+
+def context_lines(parameters: Sequence[Parameter]) -> list[str]:
+    """Return what gives parameters their bound fields, where nothing was passed."""
+    lines = []
+    for number, parameter in enumerate(parameters):
+        name = parameter.name
+        key = context_keys([parameter]).get(name)
+        if key is not None:
+            value = "_ue_text(_ue_bound())" if key == ALL else f"_ue_bound().get({key!r}, _ue_fallbacks[{name!r}])"
+            lines.append(f"if {name} is _ue_defaults[{number}]: {name} = {value}")
+    return lines
+
+
+def context_names(fields: Sequence[Field], parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Return what `context_lines` need."""
+    if not context_keys(parameters):
+        return {}
+    return {"_ue_bound": bound, "_ue_text": text_of, "_ue_fallbacks": defaults_of(fields, parameters)}
 
 
 def _operation(field: Field) -> str:

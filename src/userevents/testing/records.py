@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from struct import Struct
+from typing import Any
 
 from ..abi.ring_buffer import RECORD_HEADER
 from ..buffer.page import body_start, record_end, walk
 from ..fields.filter import Filter, parse_filter
 from ..formats import Recording
 from ..formats.decoder import Decoder
-from ..formats.model import Value, make_event
+from ..formats.model import make_event
 from ..formats.recording import Stream
 
 _HEAD = Struct(RECORD_HEADER)
@@ -29,7 +30,7 @@ class Record:
     __slots__ = ("comm", "cpu", "event", "fields", "pid", "tid", "time_ns")
 
     def __init__(
-        self, event: str, fields: dict[str, Value], *, time_ns: int, pid: int, tid: int, cpu: int, comm: str
+        self, event: str, fields: dict[str, Any], *, time_ns: int, pid: int, tid: int, cpu: int, comm: str
     ) -> None:
         self.event = event
         self.fields = fields
@@ -39,7 +40,7 @@ class Record:
         self.cpu = cpu
         self.comm = comm
 
-    def __getattr__(self, name: str) -> Value:
+    def __getattr__(self, name: str) -> Any:
         try:
             return self.fields[name]
         except KeyError:
@@ -47,7 +48,7 @@ class Record:
                 f"event '{self.event}' has no field '{name}'; it has: {', '.join(self.fields) or 'none'}"
             ) from None
 
-    def __getitem__(self, name: str) -> Value:
+    def __getitem__(self, name: str) -> Any:
         return self.fields[name]
 
     def has(self, wanted: dict[str, object]) -> bool:

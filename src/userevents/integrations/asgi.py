@@ -1,0 +1,54 @@
+"""ASGI middleware: an event at the begin and the end of each HTTP request. For any ASGI 3 application, by itself.
+
+Websockets, lifespan and whatever else a server tells pass through untouched.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from time import monotonic_ns
+from typing import Any
+
+from ..client.context import bound, rebind, unbind, wanted
+from .http import http_begin, http_end, next_number
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+TracedApp = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+
+def trace_requests(app: App) -> TracedApp:
+    """Wrap an application: ``app = trace_requests(app)``, or ``app.add_middleware(trace_requests)``.
+
+    While nobody listens the application is awaited and nothing else. While somebody does, `request` is bound in the
+    context, so that an event with ``request: u64 = from_context()`` says in which request it happened.
+    """
+
+    async def traced(scope: Scope, receive: Receive, send: Send) -> None:  # a function: an object is called more slowly
+        if not (http_end or http_begin) or scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        number, method, path = next_number(), scope["method"], scope["path"]
+        status, error = 0, ""
+
+        def watch(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if not status:
+                status = message.get("status", 0)  # stands in "http.response.start" alone
+            return send(message)
+
+        token = rebind({**bound(), "request": number}) if wanted else None
+        http_begin(number, method, path)
+        began = monotonic_ns()
+        try:
+            await app(scope, receive, watch)
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            http_end(number, status, monotonic_ns() - began, method, path, error)
+            if token is not None:
+                unbind(token)
+
+    return traced
