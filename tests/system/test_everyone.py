@@ -157,6 +157,9 @@ def test_programs_of_every_user_from_before_and_after_are_in_one_trace(machine: 
     assert machine.uids() == [0, BOB, BOB, ALICE, ALICE]
     listing = machine.shell(0, f"stat -c '%u %a' {RUN}/{ALICE} {RUN}/{BOB} {RUN}").split("\n")
     assert listing[:3] == [f"{ALICE} 700", f"{BOB} 700", "0 755"]
+    listed = [json.loads(line) for line in machine.does(0, "list", "--json").splitlines()]
+    assert sorted(item["uid"] for item in listed) == [0, BOB, BOB, ALICE, ALICE]
+    assert {json.loads(line)["uid"] for line in machine.does(ALICE, "list", "--json").splitlines()} == {ALICE}
     machine.does(0, "enable", "tick")
     recorder = machine.verb(0, "record", "-o", str(tmp_path / "all.dat"))
     assert recorder.stderr is not None

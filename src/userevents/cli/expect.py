@@ -16,6 +16,7 @@ from ..formats.text import show_time, show_values
 from ..host import Tracer
 from ..instance import Selection as ProcessSelection
 from ..instance import Watch
+from .complete import complete_event
 from .console import count, details, say, warn
 from .expectation import Expectation, Observed, Seen, Selection, Wrong
 from .reach import shown
@@ -35,6 +36,7 @@ def expect_options(command: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="'EVENT>=3'",
         callback=_expectations,
+        shell_complete=complete_event,
         help="Fail unless this comes: 'EVENT', 'EVENT==0', 'EVENT.FIELD==7 >= 2', 'A before B'. Repeatable.",
     )(command)
 

@@ -15,7 +15,7 @@ from .sessions import Declared
 def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
     """List the declared events of live programs that match PATTERN ([SYSTEM:]EVENT with * ? []).
 
-    Needs no tracer: it reads the programs' own session files.
+    Needs no tracer: it reads the programs' own session files. For root, beside the system's tracer, those of all users.
     """
     from .console import warn
     from .sessions import declared_events
@@ -39,8 +39,9 @@ def _show_table(found: "list[Declared]") -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("EVENT", "STATE", "PID", "FIELDS", "PROGRAM"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "PID" else "left")
+    has_users = len({item.uid for item in found}) > 1
+    for column in ("EVENT", "STATE", *(["UID"] if has_users else []), "PID", "FIELDS", "PROGRAM"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("PID", "UID") else "left")
     refusals: list[str] = []
     for item in found:
         style = {"on": "green", "off": "", "refused": "red"}[item.state]
@@ -49,7 +50,8 @@ def _show_table(found: "list[Declared]") -> None:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in item.dropped_by.items())
         lost = f" (lost: {reasons})" if reasons else ""
         program = item.program if len(item.program) <= 60 else item.program[:57] + "..."
-        table.add_row(Text(item.event), Text(state + lost, style), str(item.pid), Text(item.fields), Text(program))
+        who = ([str(item.uid)] if has_users else []) + [str(item.pid)]
+        table.add_row(Text(item.event), Text(state + lost, style), *who, Text(item.fields), Text(program))
     terminal = sys.stdout.isatty()
     Console(width=None if terminal else 100_000, soft_wrap=not terminal).print(table)
     for refusal in refusals:

@@ -10,6 +10,8 @@ from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT
 from ..errors import Malformed, Refused, Unusable
 from ..fields import clash, parse_fields
 from ..fields.escape import printable
+from ..host.acting import acting_as
+from ..host.places import users
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
 
@@ -30,32 +32,54 @@ class Declared(NamedTuple):
     multi_format: bool
     dropped_by: dict[str, int]
     """The dropped ones by reason (docs/formats/session.md), only reasons that occurred."""
+    uid: int
+    """Whose program it is."""
     reason: str = ""
     """Why it was refused, where another live program's declaration shows it."""
 
 
 def live_sessions() -> Iterator[SessionFile | str]:
-    """Yield the session of each live program of this user, or a sentence about a file that is none."""
-    for place in directory.tracer_candidates():
-        try:
-            directory.check(place)
-        except Unusable as error:
-            if os.path.lexists(place):
-                yield str(error)
-            continue
-        for name in sorted(os.listdir(place)):
-            if not name.endswith(layout.SESSION_SUFFIX) or name.startswith("."):
-                continue
-            try:
-                session = SessionFile(place, name)
-            except FileNotFoundError:
-                continue
-            except (Malformed, OSError) as error:
-                yield str(error)
-                continue
-            if locks.lives(session.header, session.fd):
+    """Yield the session of each live program of this user, or a sentence about a file that is none.
+
+    For root, while the system's tracer runs: of each user.
+    """
+    for place, uid, gid in _places():
+        with acting_as(uid, gid):
+            found = list(_sessions(place, is_own=uid == os.geteuid()))
+        for session in found:
+            if isinstance(session, str) or locks.lives(session.header, session.fd):
                 yield session
-            session.close()
+            if not isinstance(session, str):
+                session.close()
+
+
+def _places() -> Iterator[tuple[str, int, int]]:
+    """Directories to look in, with their owners and these' groups."""
+    uid, gid = os.geteuid(), os.getegid()
+    yield from ((place, uid, gid) for place in directory.tracer_candidates())
+    if uid == 0 and not os.environ.get("USEREVENTS_DIR") and locks.tracer_lives(directory.SYSTEM):
+        for other, group in users():
+            yield from ((place, other, group) for place in directory.of_user(other) if os.path.lexists(place))
+
+
+def _sessions(place: str, *, is_own: bool) -> Iterator[SessionFile | str]:
+    """The sessions in a directory, and what is wrong with it or with files in it."""
+    try:
+        directory.check(place)
+        names = os.listdir(place)
+    except (Unusable, OSError) as error:
+        if is_own and os.path.lexists(place):
+            yield str(error)
+        return
+    for name in sorted(names):
+        if not name.endswith(layout.SESSION_SUFFIX) or name.startswith("."):
+            continue
+        try:
+            yield SessionFile(place, name)
+        except FileNotFoundError:
+            continue
+        except (Malformed, OSError) as error:
+            yield str(error)
 
 
 def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declared], list[str]]:
@@ -127,4 +151,5 @@ def _events(session: SessionFile) -> Iterator[Declared]:
             dropped=sum(dropped_by.values()),
             multi_format=bool(item.flags & USER_EVENT_REG_MULTI_FORMAT),
             dropped_by=dropped_by,
+            uid=os.fstat(session.fd).st_uid,
         )
