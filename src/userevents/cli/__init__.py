@@ -14,6 +14,7 @@ VERBS = {
     "export": "Write a trace in a format that other tools open.",
     "query": "Ask a trace in SQL.",
     "html": "Write a trace as one web page.",
+    "tail": "Show events as they happen.",
     "list": "List the declared events of live programs.",
     "info": "Tell all about an event: fields, who holds it, who listens, what happened to it.",
     "register": "Register an event, and hold it or let it persist.",

@@ -1,0 +1,157 @@
+"""Records as they happen, through an instance of one's own: events enabled there, filtered there, its pages read.
+
+Works on our tree and on a kernel's. What an event's records mean is for whoever reads the pages (`Arrived`).
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ..abi import tracefs as abi
+from ..abi.ring_buffer import PAGE_SIZE
+from ..errors import Refused
+from ..fields import EventFormat
+from .access import Access, Handle, read_file, write_file
+from .events import EventControl, EventName, Pattern, all_events
+from .tracer import Tracer
+
+_PER_CPU: Final = "per_cpu"
+_STATS: Final = "stats"
+_GONE: Final = ("ENOENT", "ENODEV")
+
+
+class Arrived(NamedTuple):
+    """A page of records that came."""
+
+    cpu: int
+    page: bytes
+
+
+class Followed(NamedTuple):
+    """An event that is followed, from now on."""
+
+    name: EventName
+    format: EventFormat
+
+
+class Live:
+    """Follows the events that `patterns` match, those registered later too; `where` is a filter of the kernel's kind.
+
+    `refused` is told of an event that cannot be followed, such as one that lacks a field of `where`. Close it, and
+    the instance goes.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        patterns: Sequence[Pattern],
+        where: str = "",
+        refused: Callable[[EventName, Refused, str], None] = lambda name, refused, log: None,
+    ) -> None:
+        self.access = access
+        self._patterns = tuple(patterns)
+        self._where = where
+        self._refused = refused
+        self._known: set[tuple[EventName, int]] = set()
+        self._name = f"live-{os.getpid()}-{os.urandom(3).hex()}"
+        self._instance = Tracer(access).create_instance(self._name)
+        self._prefix = f"{abi.INSTANCES}/{self._name}/"
+        self._handles: dict[int, Handle] = {}
+        try:
+            self._write(abi.BUFFER_PERCENT, "0")
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def look(self) -> list[Followed]:
+        """Enable what matches and is not followed yet; returns it. An event that goes meanwhile is left out."""
+        found = []
+        for name in all_events(self.access):
+            if not any(pattern.matches(name) for pattern in self._patterns):
+                continue
+            control = EventControl(self.access, self._prefix, name)
+            try:
+                key = (name, control.id)
+                if key in self._known:
+                    continue
+                self._known.add(key)
+                layout = control.format
+                if self._where:
+                    control.set_filter(self._where)
+                control.set_enabled(True)
+            except Refused as refused:
+                if refused.name not in _GONE:
+                    self._refused(name, refused, "".join(control.errors()[-1:]))
+            else:
+                found.append(Followed(name, layout))
+        return found
+
+    def set_patterns(self, patterns: Sequence[Pattern]) -> None:
+        """Follow what these match and nothing else; `look` takes up what is new."""
+        for name, number in list(self._known):
+            if not any(pattern.matches(name) for pattern in patterns):
+                self._known.discard((name, number))
+                with contextlib.suppress(Refused):
+                    EventControl(self.access, self._prefix, name).set_enabled(False)
+        self._patterns = tuple(patterns)
+
+    def read(self) -> list[Arrived]:
+        """Return the pages that are there now, without waiting, CPU by CPU."""
+        found = []
+        for cpu, handle in self._handles.items():
+            while page := handle.read(PAGE_SIZE, timeout=0):
+                found.append(Arrived(cpu, page))
+        return found
+
+    def names(self) -> dict[int, str]:
+        """Return the names of threads, as far as the tracer knows them."""
+        found = {}
+        for line in read_file(self.access, "saved_cmdlines").decode("utf-8", "backslashreplace").splitlines():
+            tid, _, name = line.partition(" ")
+            if tid.isdigit():
+                found[int(tid)] = name
+        return found
+
+    def settle(self) -> tuple[int, int]:
+        """Return how many records were lost by the rings' own counts: overwritten unread, and dropped before.
+
+        Our tracer counts as dropped what programs could not write. Ask when nothing more will be read.
+        """
+        totals = {"overrun": 0, "dropped events": 0}
+        for cpu in self._handles:
+            text = read_file(self.access, f"{self._prefix}{_PER_CPU}/cpu{cpu}/{_STATS}").decode("latin-1")
+            counts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+            for what in totals:
+                totals[what] += int(counts.get(what, 0))
+        return totals["overrun"], totals["dropped events"]
+
+    def close(self) -> None:
+        """Stop, and remove the instance."""
+        for handle in self._handles.values():
+            handle.close()
+        self._handles.clear()
+        with contextlib.suppress(Refused):
+            self._instance.remove()
+
+    def _open(self) -> None:
+        names = self.access.listdir(f"{self._prefix}{_PER_CPU}")
+        for name in names:
+            number = name.removeprefix("cpu")
+            if number.isdigit():
+                path = f"{self._prefix}{_PER_CPU}/{name}/{abi.TRACE_PIPE_RAW}"
+                self._handles[int(number)] = self.access.open(path)
+
+    def _write(self, name: str, text: str) -> None:
+        write_file(self.access, self._prefix + name, text.encode())
+
+
+@contextlib.contextmanager
+def live(access: Access, patterns: Sequence[Pattern], where: str = "", **told: Callable[..., None]) -> Iterator[Live]:
+    """Follow events as long as this lasts."""
+    following = Live(access, patterns, where, **told)
+    try:
+        yield following
+    finally:
+        following.close()
