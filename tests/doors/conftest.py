@@ -270,17 +270,17 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def native() -> Iterator[Callable[[str], str]]:
-    """Gives the path of a native client, compiled on first use, that every user can run."""
+def native() -> Iterator[Callable[..., str]]:
+    """Gives the path of a native client, compiled on first use with these flags, that every user can run."""
     gcc = require("gcc")
     directory = Path(tempfile.mkdtemp(prefix="userevents-native-"))
     directory.chmod(0o755)
 
-    def compiled(name: str) -> str:
+    def compiled(name: str, *flags: str) -> str:
         program = directory / name
         if not program.exists():
-            flags = ["-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"]
-            subprocess.run([gcc, *flags, "-o", program, _SOURCES / f"{name}.c"], check=True)
+            strict = ["-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"]
+            subprocess.run([gcc, *strict, "-o", program, _SOURCES / f"{name}.c", *flags], check=True)
         return str(program)
 
     yield compiled
