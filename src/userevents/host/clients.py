@@ -54,7 +54,8 @@ class ClientThread:
 class Client:
     """One process."""
 
-    def __init__(self, pid: int, pidfd: int) -> None:
+    def __init__(self, pid: int, pidfd: int, met: Callable[[int], None]) -> None:
+        self._met = met
         self.pid = pid
         self.pidfd = pidfd
         self.memory = RemoteMemory(pid)
@@ -76,6 +77,7 @@ class Client:
         if thread.mm is None or self._mm is not None:
             return
         self._mm = thread.mm
+        self._met(self.pid)
         self._older = frozenset(process.thread_ids(self.pid)) - {thread.tid}
 
     def mms(self) -> list[UserEventMm]:
@@ -111,6 +113,7 @@ class Client:
         if mm is None:
             return
         child._mm = mm.fork(child.memory, f"pid {child.pid}")
+        self._met(child.pid)
         for enabler in tuple(child._mm.enablers.values()):
             enabler.update()
 
@@ -133,7 +136,7 @@ class Clients:
     """Every client there is. Its owner calls it from one thread, or under one lock.
 
     `watch(fd, callback)` and `unwatch(fd)` are the owner's loop; `forked(parent, child)` and `exited` hear of every
-    thread on the machine, as far as the kernel tells.
+    thread on the machine, as far as the kernel tells; `met` of each process that has come to have a registration.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Clients:
         *,
         forked: Callable[[int, int], None],
         exited: Callable[[int], None],
+        met: Callable[[int], None],
     ) -> None:
         self._watch = watch
         self._unwatch = unwatch
@@ -150,6 +154,7 @@ class Clients:
         self._threads: dict[int, ClientThread] = {}
         self._events: ProcEvents | None = None
         self._forked = forked
+        self._met = met
         self._exited = exited
         try:
             self._events = ProcEvents()
@@ -225,7 +230,7 @@ class Clients:
             pidfd = os.pidfd_open(pid)
         except OSError:
             return None
-        client = self._clients[pid] = Client(pid, pidfd)
+        client = self._clients[pid] = Client(pid, pidfd, self._met)
         self._watch(pidfd, lambda: self._ended(client))
         if self._events is None:
             parent = self._clients.get(process.parent(pid))

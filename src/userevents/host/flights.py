@@ -1,12 +1,13 @@
 """All flight recordings of a tracer: the dumps that are asked of them, and the programs that died under them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ..buffer import stream
 from ..errors import Malformed
 from ..instance import Instance
 from .flight import FlightView
+from .native_view import NativeFlight
 from .program import TracedProgram
 from .views import Views
 
@@ -22,7 +23,9 @@ _WORDS_SIZE = 16 << 20
 class _Dump:
     """A dump on its way into a stream: which programs it still lacks."""
 
-    def __init__(self, target: Instance, source: Instance, since_ns: int, views: Iterable[FlightView]) -> None:
+    def __init__(
+        self, target: Instance, source: Instance, since_ns: int, views: Iterable[FlightView | NativeFlight]
+    ) -> None:
         self.target = target
         self.source = source
         self.since_ns = since_ns
@@ -39,12 +42,14 @@ class Flights:
         self._words: dict[Instance, list[bytes]] = {}
         self._silent: dict[Instance, int] = {}
 
-    def start_dump(self, target: Instance, source: Instance | None, since_ns: int, views: list[FlightView]) -> None:
+    def start_dump(
+        self, target: Instance, source: Instance | None, since_ns: int, views: Sequence[FlightView | NativeFlight]
+    ) -> None:
         """Put into the stream of `target` what the flight recording `source` holds, as fast as it is read."""
         target.stream.limit = _DUMP_LIMIT
         if source is None or not source.is_flight:
             target.stream.push(stream.pack_note("there is no such flight recording"), None, 0)
-            views = []
+            views = ()
         elif source in self._words:
             for words in self._words[source]:
                 target.stream.push(words, None, 0)
@@ -68,7 +73,7 @@ class Flights:
                 moved = True
         return moved
 
-    def _copy(self, dump: _Dump, view: FlightView) -> None:
+    def _copy(self, dump: _Dump, view: FlightView | NativeFlight) -> None:
         try:
             view.dump(dump.target.stream, dump.since_ns)
         except (Malformed, OSError) as error:

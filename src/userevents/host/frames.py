@@ -9,10 +9,12 @@ from collections.abc import Iterable
 
 from ..abi.user_events import USER_EVENTS_SYSTEM
 from ..buffer import stream
+from ..engine import UserEvent
 from ..fields import fields_text
 from ..session.layout import COUNTER_NAMES, PAGE_CPUS_IN_RECORDS, WORD_ENABLED
 from ..session.ring_file import Part, Piece
 from .counts import Snapshot, id_of
+from .native_program import NativeProgram
 from .program import DeclaredEvent, TracedProgram
 
 _ZEROS = (0,) * len(COUNTER_NAMES)
@@ -67,6 +69,32 @@ def event_frame(program: TracedProgram, item: DeclaredEvent, *, enabled: bool) -
         "reason": item.refusal.reason if item.refusal else None,
     }
     return stream.pack_event(program.number, facts)
+
+
+def native_stream_frame(program: NativeProgram) -> bytes:
+    """Return the frame that says who a native program is."""
+    facts = {
+        "pid": program.pid,
+        "start_time": program.start_time,
+        "comm": program.comm,
+        "cmdline": program.cmdline,
+        "nonce": program.nonce,
+    }
+    return stream.pack_stream(program.number, facts)
+
+
+def native_event_frame(number: int, event: UserEvent) -> bytes:
+    """Return the frame that says what an event is that a native program writes and the recording wants."""
+    facts = {
+        "id": event.id,
+        "name": event.tracepoint_name,
+        "system": event.system,
+        "fields": fields_text(event.fields),
+        "enabled": True,
+        "error": None,
+        "reason": None,
+    }
+    return stream.pack_event(number, facts)
 
 
 def piece_frame(program: TracedProgram, generation: int, piece: Piece, *, time_before: int | None = None) -> bytes:

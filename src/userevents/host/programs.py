@@ -21,6 +21,7 @@ from .flight import FlightView
 from .flights import Flights
 from .frames import program_facts, start_frames
 from .loop import Loop
+from .natives import Natives
 from .places import Places
 from .program import TracedProgram
 from .view import Mark, View
@@ -45,6 +46,7 @@ class Programs:
         max_ring_pages: int,
         clocks: TraceClocks,
         places: Places,
+        natives: Natives,
         log: Callable[[str, str], None],
     ) -> None:
         self.admission = Admission(places.is_foreign)
@@ -56,7 +58,7 @@ class Programs:
         self._places = places
         self._kept: Kept = {}
         self._programs: dict[Key, TracedProgram] = {}
-        self.views = Views(ring_pages)
+        self.views = Views(ring_pages, natives)
         self._flights = Flights(log)
         self.feed = Feed(instances, clocks, self._at_its_own_risk)
         self._touched: set[Key] = set()
@@ -241,6 +243,7 @@ class Programs:
         """End an instance's recording: events out, rings read to their end, ledgers closed, END."""
         if instance.stream.finished:
             return
+        self.views.natives.catch_up()
         self.scan(everything=True)
         self.look_at_touched()
         instance.set_patterns(())
@@ -255,6 +258,7 @@ class Programs:
                 if not self._drain(program, pressing=True):
                     break
             self._close_view(program, instance)
+        self.views.natives.finish(instance)
         instance.stream.push(stream.pack_end("finished", time.monotonic_ns()), None, 0)
         instance.stream.finish()
 
@@ -268,8 +272,7 @@ class Programs:
                 with self._at_its_own_risk(program):
                     bases[view] = view.snapshot()
                     view.tell_ledger(bases[view])
-        instance.stream.push(stream.pack_end("rotated", time.monotonic_ns()), None, 0)
-        instance.stream.push(start_frames(), None, 0)
+        self.views.natives.rotate(instance, stream.pack_end("rotated", time.monotonic_ns()) + start_frames())
         for view, base in bases.items():
             with self._at_its_own_risk(view.program):
                 view.begin(base)

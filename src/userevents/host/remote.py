@@ -12,6 +12,7 @@ from typing import Final
 
 from ..engine import Fault
 
+_PAGE: Final = 4096
 ADDRESS_END: Final = 1 << 63
 """What pread takes; no program has memory up there."""
 
@@ -102,6 +103,23 @@ class RemoteMemory:
         _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size)
         if size and call(*self._arguments) != size:
             raise Fault
+
+
+def read_text(pid: int, addr: int, limit: int) -> bytes | None:
+    """The NUL-terminated text at `addr`; None where it cannot be read, or has no NUL among its first `limit` bytes."""
+    memory, text = RemoteMemory(pid), b""
+    try:
+        while len(text) < limit:
+            piece, nul, _ = memory.read(addr, _PAGE - addr % _PAGE).partition(b"\0")
+            text += piece
+            if nul:
+                return text
+            addr += _PAGE - addr % _PAGE
+    except Fault:
+        pass
+    finally:
+        memory.close()
+    return None
 
 
 def _address(buffer: bytearray) -> int:

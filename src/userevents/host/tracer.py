@@ -24,6 +24,7 @@ from .frames import start_frames
 from .inotify import DirectoryWatch
 from .loop import Loop
 from .memory import keep_heap
+from .natives import Natives
 from .places import Places
 from .programs import Programs
 
@@ -61,7 +62,9 @@ class Tracer:
     ) -> None:
         self.loop = Loop(self._trouble)
         self.group = Group(log=log, clock=time.monotonic_ns)
-        clocks = TraceClocks()
+        clocks = self.clocks = TraceClocks()
+        self.natives = Natives()
+        """The programs that write through doors."""
         self._machine = machine(clocks)
         self.instances: dict[str, Instance] = {"": Instance("", self.group, self._machine)}
         self.activity = threading.Event()
@@ -76,6 +79,7 @@ class Tracer:
             max_ring_pages=max_ring_pages,
             clocks=clocks,
             places=self._places,
+            natives=self.natives,
             log=self._log,
         )
         self._foreign: set[str] = set()
@@ -195,6 +199,7 @@ class Tracer:
         instance.stream.on_ack = _keep
         self.instances[name] = instance
         instance.stream.push(start_frames(), None, 0)
+        self.natives.listen(instance)
         self._programs.instances_changed()
         return instance
 
@@ -206,6 +211,7 @@ class Tracer:
     def remove_instance(self, name: str) -> None:
         """Take an instance away, with its views and references."""
         instance = self.instances.pop(name)
+        self.natives.forget(instance)
         self._programs.instances_changed()
         instance.stream.close()
         instance.release()
@@ -215,6 +221,7 @@ class Tracer:
         if self._thread is None:
             return
         self._seen()
+        self.natives.catch_up()
         self._programs.look_at_touched()
         if patiently:
             self._programs.feed.catch_up()
@@ -223,6 +230,7 @@ class Tracer:
 
     def drain(self) -> bool:
         """Adopt who has come and take in what was written by now; False when there was nothing any more."""
+        self.natives.catch_up()
         self._programs.scan(everything=True)
         self._programs.look_at_touched()
         self._programs.settle()
@@ -241,11 +249,12 @@ class Tracer:
 
     def census(self) -> tuple[int, int]:
         """Return how many programs are traced and how many events there are."""
-        return len(self._programs), len(self.group.events)
+        return len(self._programs) + len(self.natives), len(self.group.events)
 
     def hand_over(self) -> None:
         """Have every recording hold what programs have declared, committed and counted by now. Any thread may call."""
         with self.loop.lock:
+            self.natives.catch_up()
             self._programs.scan(everything=True)
             self._programs.look_at_touched()
             self._programs.follow_instances()
@@ -253,6 +262,11 @@ class Tracer:
                 if not self._programs.drain_all():
                     break
             self._programs.tick()
+            self.natives.tick()
+
+    def met(self, pid: int) -> None:
+        """A process has come to have a registration through a door."""
+        self.natives.meet(pid)
 
     def settle(self) -> None:
         """Let the programs' enable words follow what somebody has switched, before it is told that it was done."""
@@ -266,7 +280,7 @@ class Tracer:
                 "pid": os.getpid(),
                 "directories": self.directories,
                 "instances": [name for name in self.instances if name],
-                "programs": self._programs.facts(),
+                "programs": self._programs.facts() + self.natives.facts(),
                 "flights": self._programs.views.flight_facts(self.instances.values()),
                 "feed": self._programs.feed.facts(),
                 "refused": list(self._programs.admission.refused.values()),
@@ -282,13 +296,14 @@ class Tracer:
         self._programs.follow_instances()
         self.group.run_work()
         drained_s = time.monotonic()
-        moved = self._programs.drain_all()
+        moved = self._programs.drain_all() | (self.natives.flush() > 0)
         if now >= self._next_tick:
             self._next_tick = now + _TICK_S
             if now >= self._next_look:
                 self._next_look = now + _LOOK_S
                 self._serve(self._places.look_around())
             self._programs.tick()
+            self.natives.tick()
         self._programs.bury()
         for poke in self.pokes:
             try:

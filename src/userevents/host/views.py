@@ -6,6 +6,8 @@ from ..errors import Malformed
 from ..instance import Instance
 from ..session import layout
 from .flight import FlightView
+from .native_view import NativeFlight
+from .natives import Natives
 from .program import RingWish, TracedProgram
 from .view import View
 
@@ -15,7 +17,8 @@ AnyView = View | FlightView
 class Views:
     """The views of every program, by instance."""
 
-    def __init__(self, ring_pages: int) -> None:
+    def __init__(self, ring_pages: int, natives: Natives) -> None:
+        self.natives = natives
         self._ring_pages = ring_pages
         self._views: dict[TracedProgram, dict[Instance, AnyView]] = {}
 
@@ -50,10 +53,10 @@ class Views:
         """Return the views that ask for a program's records later."""
         return [view for view in self._views[program].values() if isinstance(view, FlightView)]
 
-    def flying(self, instance: Instance) -> list[FlightView]:
+    def flying(self, instance: Instance) -> list[FlightView | NativeFlight]:
         """Return what a flight recording sees."""
         views = [views.get(instance) for views in self._views.values()]
-        return [view for view in views if isinstance(view, FlightView)]
+        return [*(view for view in views if isinstance(view, FlightView)), *self.natives.flying(instance)]
 
     def flight_facts(self, instances: Iterable[Instance]) -> dict[str, object]:
         """Return what there is to tell of each flight recording, for JSON."""
@@ -69,7 +72,7 @@ class Views:
         return RingWish(pages)
 
 
-def _flight_facts(views: Iterable[FlightView]) -> Mapping[str, int]:
+def _flight_facts(views: Iterable[FlightView | NativeFlight]) -> Mapping[str, int]:
     """Return what there is to tell of one flight recording."""
     total = {"programs": 0, "dead": 0, "held": 0, "committed": 0}
     for view in views:

@@ -1,6 +1,6 @@
 """A trace instance: which events it has enabled, by hand or by pattern, for whom, and its stream."""
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Callable, Iterable, KeysView
 
 from ..abi.user_events import EVENT_STATUS_FTRACE
 from ..engine import Group, UserEvent, Writer
@@ -18,6 +18,9 @@ from .recorder import Recorder, Rings
 from .requests import parse_request
 from .selection import Selection
 from .trigger_context import TriggerContext
+
+Tap = Callable[[UserEvent, bytes, Writer], bool]
+"""Takes a write of an event that a recording wants; False if its payload is not valid."""
 
 
 class Instance:
@@ -43,6 +46,8 @@ class Instance:
         self.others_enabled = False
         """Whether the events of other kinds are enabled, where there are any."""
         self.stream = StreamQueue()
+        self.tap: Tap | None = None
+        """Where writes through the tree go that the stream is to have."""
         self.changes = 0
         """Grows with every change of what is enabled, wanted or selected."""
         self.request = ""
@@ -56,6 +61,8 @@ class Instance:
         self._enabled: dict[UserEvent, bool] = {}
         self._states: dict[UserEvent, tuple[bool, bool, bool]] = {}
         """Whether an event is attached, recorded, has triggers; as of its last change."""
+        self._tapped: dict[UserEvent, bool] = {}
+        self._tapped_at = 0
         self._must_clear = False
         self._patterns: tuple[Pattern, ...] = ()
         self._selection = Selection()
@@ -212,6 +219,10 @@ class Instance:
 
     def record(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
         """An attached event was written; False if its payload is not valid."""
+        if self.tap is not None and self._is_tapped(event):
+            is_valid = self.tap(event, payload, writer)
+            if not self.feeds(event):
+                return is_valid
         return self._files[event].hit(payload, writer)
 
     def set_option(self, text: str) -> None:
@@ -311,6 +322,16 @@ class Instance:
     def context(self, writer: Writer | None = None, now_ns: int | None = None) -> TriggerContext:
         """What triggers may look at and do."""
         return InstanceContext(self, writer, now_ns)
+
+    def _is_tapped(self, event: UserEvent) -> bool:
+        """As `streams`, remembered until something changes: it is asked at every write."""
+        if self._tapped_at != self.changes:
+            self._tapped_at = self.changes
+            self._tapped.clear()
+        found = self._tapped.get(event)
+        if found is None:
+            found = self._tapped[event] = self.streams(event)
+        return found
 
     def _wants(self, event: UserEvent) -> bool:
         return any(pattern.matches(event) for pattern in self._patterns)

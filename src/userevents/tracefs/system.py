@@ -38,6 +38,9 @@ class System(Protocol):
         Before anything is opened or written (`patiently`) that is worth some time: it switches something.
         """
 
+    def met(self, pid: int) -> None:
+        """Called when a process has registered its first event, or inherited it, through a door."""
+
     def settle(self) -> None:
         """Called after anything was opened or written: what that switched must hold."""
 
@@ -85,6 +88,9 @@ class PlainSystem:
 
     def catch_up(self, *, patiently: bool = False) -> None:
         """Nothing is recorded but what is written here."""
+
+    def met(self, pid: int) -> None:
+        """Nobody wants to know."""
 
     def settle(self) -> None:
         """Nothing follows the instances later than at once."""

@@ -59,6 +59,7 @@ class FuseDoor:
             loop.unwatch,
             forked=partial(task_forked, tree.system),
             exited=partial(task_exited, tree.system),
+            met=tree.system.met,
         )
         names = Names(tree, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         self._files = Files(tree, names, self._clients, self._channel)

@@ -1,0 +1,276 @@
+"""What one recording sees of one native program: pages built here of what it writes through a door, and its counts.
+
+A session's pages are made by its program (host/view.py); a native program writes to the tree, and its records are put
+into pages of the same format, with the same ledger. `NativeView` hands them out as they come, `NativeFlight` keeps the
+newest of them for a dump.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from ..abi.ring_buffer import COMMIT_LENGTH_MASK, MAX_BODY_SIZE, PAGE_HEADER_SIZE
+from ..buffer import stream
+from ..buffer.page import PageBuilder, records
+from ..engine import UserEvent, Writer
+from ..fields import Checks, checks, passes
+from ..instance import Instance, StreamQueue
+from ..instance.body import record_body
+from ..session.layout import COUNTER_NAMES, DEFAULT_RING_PAGES, pages_for
+from . import frames
+from .native_program import NativeProgram
+
+_ATTEMPTS: Final = COUNTER_NAMES.index("attempts")
+_RING_FULL: Final = COUNTER_NAMES.index("ring_full")
+_TOO_LARGE: Final = COUNTER_NAMES.index("too_large")
+_INVALID: Final = COUNTER_NAMES.index("invalid")
+_GENERATION: Final = 1
+_NAMES_MAX: Final = 4096
+
+
+class _Known(NamedTuple):
+    """An event that the recording has been told of: its counters, and what makes a record of it valid."""
+
+    counts: list[int]
+    checks: Checks
+
+
+class NativePages:
+    """Common to both kinds: records into pages, and counts. A page is handed to `keep_page`."""
+
+    def __init__(self, instance: Instance, program: NativeProgram) -> None:
+        self.instance = instance
+        self.program = program
+        self._builder = PageBuilder()
+        self._in_page = 0
+        self._seq = 0
+        self._events: dict[UserEvent, _Known] = {}
+        self._names: dict[int, str] = {}
+        self._committed = 0
+
+    def tell(self, frame: bytes) -> None:
+        """Hand out what is not a page."""
+
+    def keep_page(self, page: bytes, count: int) -> None:
+        """Take a page of `count` records."""
+
+    def know(self, event: UserEvent) -> _Known:
+        """The recording's side of an event; the first time it is told of it."""
+        found = self._events.get(event)
+        if found is None:
+            found = self._events[event] = _Known([0] * len(COUNTER_NAMES), checks(event.fields))
+            self.tell(frames.native_event_frame(self.program.number, event))
+        return found
+
+    def take(self, event: UserEvent, payload: bytes, writer: Writer) -> bool:
+        """Take a record that is written now; False if its payload is not valid."""
+        known = self._events.get(event) or self.know(event)
+        known.counts[_ATTEMPTS] += 1
+        body = record_body(event.id, writer.tid, payload)
+        if len(body) > MAX_BODY_SIZE:
+            known.counts[_TOO_LARGE] += 1
+            return True
+        if known.checks and not passes(known.checks, body):
+            known.counts[_INVALID] += 1
+            return False
+        if self._names.get(writer.tid) != writer.comm:
+            self._name(writer)
+        self._put(time.monotonic_ns(), body)
+        return True
+
+    def take_many(self, event: UserEvent, writer: Writer, times_ns: Sequence[int], payloads: Sequence[bytes]) -> None:
+        """Take records that one thread wrote at these times."""
+        known = self.know(event)
+        known.counts[_ATTEMPTS] += len(payloads)
+        self._name(writer)
+        head = record_body(event.id, writer.tid, b"")
+        for time_ns, payload in zip(times_ns, payloads, strict=True):
+            body = head + payload
+            if len(body) > MAX_BODY_SIZE:
+                known.counts[_TOO_LARGE] += 1
+            elif known.checks and not passes(known.checks, body):
+                known.counts[_INVALID] += 1
+            else:
+                self._put(time_ns, body)
+
+    def give_up(self, event: UserEvent, count: int) -> None:
+        """Count records that were lost on their way."""
+        counts = self.know(event).counts
+        counts[_ATTEMPTS] += count
+        counts[_RING_FULL] += count
+
+    def flush(self) -> int:
+        """Have the page under construction handed out; returns how many bytes of data that were."""
+        size = len(self._builder)
+        if self._in_page:
+            self._finish_page()
+        return size
+
+    def _put(self, ts_ns: int, body: bytes) -> None:
+        if not self._builder.append(ts_ns, body):
+            self._finish_page()
+            self._builder.append(ts_ns, body)
+        self._in_page += 1
+
+    def _finish_page(self) -> None:
+        count, self._in_page = self._in_page, 0
+        self._committed += count
+        self.keep_page(self._builder.take(), count)
+
+    def _name(self, writer: Writer) -> None:
+        """Remember how a thread is called, and say so."""
+        if self._names.get(writer.tid) != writer.comm and writer.comm:
+            if len(self._names) >= _NAMES_MAX:
+                self._names.clear()
+            self._names[writer.tid] = writer.comm
+            self.tell(stream.pack_threads(self.program.number, {writer.tid: writer.comm}))
+
+    def part_frame(self, page: bytes) -> bytes:
+        """The frame of a page."""
+        ts = int.from_bytes(page[:8], "little")
+        used = int.from_bytes(page[8:PAGE_HEADER_SIZE], "little") & COMMIT_LENGTH_MASK
+        self._seq += 1
+        data = page[PAGE_HEADER_SIZE : PAGE_HEADER_SIZE + used]
+        return stream.pack_part(self.program.number, _GENERATION, 0, self._seq - 1, ts, 0, data)
+
+    def ledger(self, *, missed: int = 0, overwritten: int = 0, left_out: int = 0, exact: bool = True) -> bytes:
+        """The frame of the counts."""
+        events = {
+            str(event.id): dict(zip(COUNTER_NAMES, known.counts, strict=True)) for event, known in self._events.items()
+        }
+        facts = {
+            "events": events,
+            "committed": self._committed,
+            "overwritten": overwritten,
+            "missed": missed,
+            "left_out": left_out,
+            "alive": self.program.alive,
+            "exact": exact,
+        }
+        return stream.pack_ledger(self.program.number, facts)
+
+
+class NativeView(NativePages):
+    """Hands everything out as it comes."""
+
+    def __init__(self, instance: Instance, program: NativeProgram) -> None:
+        super().__init__(instance, program)
+        self._missed = 0
+        self._complete = True
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a recording of the program: who it is, the events it is known to have, and no counts yet."""
+        self._missed = self._committed = self._seq = 0
+        self._complete = True
+        events, names = list(self._events), self._names
+        self._events, self._names = {}, {}
+        self.tell(frames.native_stream_frame(self.program))
+        for event in events:
+            self.know(event)
+        if names:
+            self._names = names
+            self.tell(stream.pack_threads(self.program.number, names))
+
+    def tell(self, frame: bytes) -> None:
+        """Hand out what is not a page; where that is refused, the counts are not exact."""
+        if not self.instance.stream.push(frame, None, 0):
+            self._complete = False
+
+    def keep_page(self, page: bytes, count: int) -> None:
+        """Hand out a page; where its reader is too slow, its records are missed."""
+        if not self.instance.stream.push(self.part_frame(page), None, count):
+            self._missed += count
+
+    def tell_ledger(self) -> None:
+        """Hand out the counts so far."""
+        self.flush()
+        self.tell(self.ledger(missed=self._missed, exact=self._complete))
+
+
+class _Kept(NamedTuple):
+    """A page that is held, how many records it has, and when the last of them was written."""
+
+    page: bytes
+    entries: int
+    last_ns: int
+
+
+class NativeFlight(NativePages):
+    """Keeps the newest pages for a dump."""
+
+    def __init__(self, instance: Instance, program: NativeProgram) -> None:
+        super().__init__(instance, program)
+        self._pages: deque[_Kept] = deque()
+        self._overwritten = 0
+
+    @property
+    def _limit(self) -> int:
+        size = self.instance.buffer_size
+        return pages_for(size) if size else DEFAULT_RING_PAGES
+
+    @property
+    def held_size(self) -> int:
+        """Bytes of the pages held."""
+        return len(self._pages) * len(self._pages[0].page) if self._pages else 0
+
+    def flush(self) -> int:
+        """Nothing is handed out before it is asked for."""
+        return 0
+
+    def keep_page(self, page: bytes, count: int) -> None:
+        """Keep a page in the place of the oldest."""
+        self._pages.append(_Kept(page, count, self._builder.last_ns))
+        while len(self._pages) > self._limit:
+            self._overwritten += self._pages.popleft().entries
+
+    def give_up_pages(self) -> None:
+        """Let go of all records: those of others are newer."""
+        super().flush()
+        self._overwritten += sum(kept.entries for kept in self._pages)
+        self._pages.clear()
+
+    def dump(self, target: StreamQueue, since_ns: int) -> None:
+        """Hand out what is held from `since_ns` on, and what became of the rest."""
+        super().flush()
+        number = self.program.number
+        target.push(frames.native_stream_frame(self.program), None, 0)
+        for event in self._events:
+            target.push(frames.native_event_frame(number, event), None, 0)
+        if self._names:
+            target.push(stream.pack_threads(number, self._names), None, 0)
+        left_out = self._seq = 0
+        for kept in self._pages:
+            page, older = kept.page, 0
+            if kept.last_ns < since_ns:
+                left_out += kept.entries
+                continue
+            if int.from_bytes(page[:8], "little") < since_ns:
+                page, older = _from(page, since_ns)
+            left_out += older
+            target.push(self.part_frame(page), None, 0)
+        target.push(self.ledger(overwritten=self._overwritten, left_out=left_out), None, 0)
+
+    def facts(self) -> dict[str, int]:
+        """How many bytes are held, and how many records were written since the beginning."""
+        return {"held": self.held_size + len(self._builder), "committed": self._committed + self._in_page}
+
+
+AnyNative = NativeView | NativeFlight
+
+
+def _from(page: bytes, since_ns: int) -> tuple[bytes, int]:
+    """The records of a page from a time on, as a page, and how many were older."""
+    builder, older = PageBuilder(), 0
+    for ts_ns, at, length in records(page):
+        if ts_ns < since_ns:
+            older += 1
+        else:
+            builder.append(ts_ns, page[at : at + length])
+    return builder.take(), older
+
+
+def all_flights(views: Iterable[AnyNative | None]) -> list[NativeFlight]:
+    """Those that keep their pages."""
+    return [view for view in views if isinstance(view, NativeFlight)]
