@@ -3,12 +3,13 @@
 A test never serves the files that it looks at: who serves a mount cannot answer itself.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -79,26 +80,37 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+@contextlib.contextmanager
+def device_for_everybody(mode: int = 0o666) -> Iterator[None]:
+    """`/dev/fuse` as most distributions have it, or with another `mode`, for a while."""
+    before = DEVICE.stat().st_mode & 0o777
+    DEVICE.chmod(mode)
+    try:
+        yield
+    finally:
+        DEVICE.chmod(before)
+
+
 class Run:
     """Runs ``userevents run`` with `options`, as some user, who may need another Python."""
 
     def __init__(self, uid: int, runtime: Path, python: str | None, *options: str) -> None:
         self.uid = uid
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "USEREVENTS_DIR": str(runtime),
             "PYTHONPATH": f"{ROOT / 'src'}:{Path(click.__file__).parent.parent}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self._command = [python or sys.executable, "-P", "-m", "userevents", "run", *options, "--"]
+        self.command = [python or sys.executable, "-P", "-m", "userevents", "run", *options, "--"]
 
     def start(self, *command: str) -> "subprocess.Popen[str]":
         """Start one program."""
         return subprocess.Popen(
-            [*self._command, *command],
+            [*self.command, *command],
             user=self.uid,
             group=self.uid,
             extra_groups=[],
-            env=self._environment,
+            env=self.environment,
             cwd="/",
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

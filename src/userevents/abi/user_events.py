@@ -5,6 +5,7 @@ Source: user_events contract, abi.md sections 2 to 4.
 
 from typing import Final
 
+DIAG_IOC_TYPE: Final = 0x2A
 DIAG_IOCSREG: Final = 0xC0082A00
 DIAG_IOCSDEL: Final = 0x40082A01
 DIAG_IOCSUNREG: Final = 0x40082A02

@@ -15,10 +15,10 @@ from .launch import NOT_EXECUTABLE, NOT_FOUND
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option(
     "--door",
-    type=click.Choice(["auto", "fuse"]),
+    type=click.Choice(["auto", "fuse", "seccomp", "socket"]),
     default="auto",
     show_default=True,
-    help="How the program reaches the tracer: fuse is a file system of its own.",
+    help="How the program reaches the tracer; auto takes the first of them that works here.",
 )
 @expect_options
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
@@ -31,12 +31,15 @@ def run(
     For native programs that use user_events. Nobody else sees that tree; this process is the tracer, so that
     'userevents enable', 'cat' and all the others drive it from outside. The exit code is the PROGRAM's.
 
+    Doors: fuse is a file system in namespaces of the program's own; seccomp hands single files of one to a program
+    that opens them for writing, without namespaces; socket needs no FUSE at all, and hides failed writes from it.
+
     \b
     userevents run -- ./server --port 8080
     userevents run -- sh -c 'echo 1 > /sys/kernel/tracing/events/enable; ./server; cat /sys/kernel/tracing/trace'
     """
-    from ..doors.fuse import PrivateMount
     from ..errors import Unusable
+    from .doors import behind_door
     from .launch import Program, find_program
     from .reach import failing
     from .serving import serving
@@ -46,11 +49,10 @@ def run(
     except Unusable as error:
         fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
     with failing(), serving() as served, expecting(served.tracer, expectations) as observed:
-        private = PrivateMount(path, program, os.environ | served.tracing.environment())
-        with served.door(private.mounted):
+        with behind_door(served, door, path, program, os.environ | served.tracing.environment()) as doored:
             if not quiet:
-                say(f"'{program[0]}' finds user_events at /sys/kernel/tracing (door: fuse)")
-            running = Program(private.process)
-            private.go()
+                say(f"'{program[0]}' finds user_events at /sys/kernel/tracing ({doored})")
+            running = Program(doored.process)
+            doored.go()
             code = running.wait()
     sys.exit(verdict(observed, code, results, quiet=quiet))

@@ -2,6 +2,6 @@
 
 from .door import FuseDoor
 from .mount import Mounted, mount, unmount
-from .private import PrivateMount
+from .private import DetachedMount, PrivateMount
 
-__all__ = ["FuseDoor", "Mounted", "PrivateMount", "mount", "unmount"]
+__all__ = ["DetachedMount", "FuseDoor", "Mounted", "PrivateMount", "mount", "unmount"]
