@@ -1,20 +1,27 @@
 """Starting a native program behind a door: the one that was asked for, or the first that this machine has."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from ..abi import tracefs
+from ..control import Tracer as TracerControl
 from ..doors.fuse import DetachedMount, PrivateMount
+from ..doors.fuse.private import PLACES
+from ..doors.launching import LaunchFailed
 from ..doors.seccomp import FilteredProgram, FuseFiles, SeccompDoor, SocketFiles
 from ..errors import Unusable
 from ..host.bulk import BulkWriter
 from ..host.clients import Clients
 from ..tracefs import task_exited, task_forked
-from .console import warn
+from .console import say, warn
+from .launch import NotStarted, Program
 from .serving import Serving
+from .tracing import Tracing
 
 DOORS = ("fuse", "seccomp", "socket")
 _SWITCH_S = 0.0005
@@ -22,13 +29,24 @@ _SWITCH_S = 0.0005
 
 
 class Doored(NamedTuple):
-    """A program that waits behind a door until `go`."""
+    """A program that waits behind a door until its `start`."""
 
     process: "subprocess.Popen[bytes]"
-    go: Callable[[], None]
+    let_go: Callable[[], None]
+    name: str
     door: str
     refused: tuple[str, ...]
     """Why the doors before this one could not be had."""
+
+    def start(self) -> Program:
+        """Let it begin. Raises `NotStarted`."""
+        program = Program(self.process)
+        try:
+            self.let_go()
+        except LaunchFailed as failed:
+            why = os.strerror(failed.number)
+            raise NotStarted(f"program '{self.name}' cannot be started: {why}") from None
+        return program
 
     def __str__(self) -> str:
         told = f"door: {self.door}"
@@ -54,9 +72,54 @@ def behind_door(
             except Unusable as reason:
                 refused.append(f"not {name}: {reason}")
                 continue
-            yield Doored(process, go, name, tuple(refused))
+            yield Doored(process, go, argv[0], name, tuple(refused))
             return
     raise Unusable("; ".join(refused) if wanted == "auto" else refused[0].partition(": ")[2])
+
+
+def start_recorded(
+    stack: contextlib.ExitStack,
+    tracing: Tracing,
+    wanted: str,
+    path: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    quiet: bool,
+) -> Program | None:
+    """Start a program that is recorded behind a door, which is closed with `stack`.
+
+    None where `auto` found that it has the tree already, or found no door: that is told. Raises `Unusable` where the
+    one that is `wanted` cannot be had.
+    """
+    if tracing.tracer is None:
+        _beside(tracing, wanted, quiet)
+        return None
+    served = Serving(tracing, tracing.tracer, _log)
+    try:
+        doored = stack.enter_context(behind_door(served, wanted, path, argv, env))
+    except Unusable as reason:
+        if wanted != "auto":
+            raise
+        if not quiet:
+            warn(f"what native programs write is not recorded: {reason}")
+        return None
+    if not quiet and doored.refused:
+        say(f"native programs: {doored}")
+    return doored.start()
+
+
+def _beside(tracing: Tracing, wanted: str, quiet: bool) -> None:
+    """Another process is the tracer: what it serves is all there is."""
+    if os.path.isdir(os.path.join(PLACES[0], tracefs.OWN)):
+        return  # mounted, and its tracer is the one that we use, or the machine's
+    reason = (
+        f"process {TracerControl(tracing.access).info().get('pid')} is the tracer, and a door is its own: have that one"
+        f" serve the tree ('userevents serve --mount'), or record with a directory of your own (USEREVENTS_DIR)"
+    )
+    if wanted != "auto":
+        raise Unusable(f"no door can be opened: {reason}")
+    if not quiet:
+        warn(f"what native programs write is not recorded: {reason}")
 
 
 Waiting = tuple["subprocess.Popen[bytes]", Callable[[], None]]

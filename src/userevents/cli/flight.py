@@ -28,7 +28,7 @@ class FlightRecording(Recording):
             instance.fly()
             self._set_up(instance, tracer, run)
             started = time.monotonic()
-            self._start(run, tracing.environment())
+            self._start(tracing, run)
             self._watch(tracer, f"flight-{run[:6]}")
             self._dump(tracing, f"flight-{run[:6]}", time.monotonic() - started)
         finally:

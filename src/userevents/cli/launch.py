@@ -9,7 +9,8 @@ from types import FrameType
 
 from ..errors import Unusable
 from ..fields.escape import printable
-from ..providers.environment import unreachable
+from ..providers.environment import python_version, unreachable
+from .console import fail
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -29,6 +30,29 @@ def find_program(name: str) -> str:
         raise Unusable(f"program '{name}' {kind}")
     where = "" if os.sep in name else f" in PATH ({os.environ.get('PATH', '')})"
     raise Unusable(f"program '{name}' was not found{where}")
+
+
+def find_or_fail(name: str) -> str:
+    """As `find_program`; where there is none that can be run, say so and end with the shell's exit code."""
+    try:
+        return find_program(name)
+    except Unusable as error:
+        fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
+
+
+def is_python(path: str) -> bool:
+    """Whether a program is a Python interpreter, or a script for one: it says so in its name, or its first line."""
+    if python_version(os.path.realpath(path)) is not None:
+        return True
+    try:
+        with open(path, "rb") as file:
+            first = file.read(256).partition(b"\n")[0]
+    except OSError:
+        return False
+    words = os.fsdecode(first.removeprefix(b"#!")).split() if first.startswith(b"#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return bool(words) and python_version(words[0]) is not None
 
 
 class NotStarted(Unusable):
@@ -78,7 +102,7 @@ class Program:
         found = []
         for pid in [self.pid, *_descendants(self.pid)]:
             command = _argv(pid)
-            if command in (b"", _OWN_ARGV) or (pid, command) in self._looked_at:
+            if command in (b"", _OWN_ARGV) or _LAUNCHER in command or (pid, command) in self._looked_at:
                 continue  # gone, on its way to exec, or told already
             reason = unreachable(pid)
             command = _argv(pid)  # it may have gone on by exec in between, and the reason is that of the new image
@@ -121,3 +145,5 @@ def _descendants(pid: int) -> list[int]:
 
 
 _OWN_ARGV = _argv(os.getpid())
+_LAUNCHER = os.fsencode(os.path.join("userevents", "doors", "launcher.py"))
+"""What becomes the program behind a door."""

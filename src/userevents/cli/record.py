@@ -5,7 +5,7 @@ import sys
 import click
 
 from .console import fail, size_option, time_option
-from .launch import NOT_EXECUTABLE, NOT_FOUND
+from .launch import NOT_EXECUTABLE
 
 _BUFFER_MAX = 64 << 20
 
@@ -67,6 +67,13 @@ def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) 
     callback=_providers,
     help="What unmodified Python children tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
 )
+@click.option(
+    "--door",
+    type=click.Choice(["auto", "none", "fuse", "seccomp", "socket"]),
+    default="auto",
+    show_default=True,
+    help="How native programs reach the recorder: see 'run'. auto: none for a PROGRAM that is a Python.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 def record(
@@ -80,13 +87,15 @@ def record(
     buffer_size: int | None,
     rotate: int | None,
     providers: tuple[str, ...],
+    door: str,
     quiet: bool,
     program: tuple[str, ...],
 ) -> None:
     """Record the events of PROGRAM and all its children, or, without one, of every program until Ctrl-C.
 
     Unmodified Python programs are recorded too: what they log, the files they open, what they connect to
-    and start (--provider). The exit code is the PROGRAM's.
+    and start (--provider). Native programs that use user_events are, in the same file (--door). The exit code is the
+    PROGRAM's.
 
     \b
     userevents record -- python app.py
@@ -96,7 +105,7 @@ def record(
     """
     from ..errors import NoTracer, Refused, Unusable
     from .flight import FlightRecording
-    from .launch import NotStarted, find_program
+    from .launch import NotStarted, find_or_fail
     from .recording import Recording, Wish
 
     if rotate and not max_size:
@@ -115,13 +124,9 @@ def record(
         providers=providers,
         quiet=quiet,
         argv=program,
+        door=door,
     )
-    path = None
-    if program:
-        try:
-            path = find_program(program[0])
-        except Unusable as error:
-            fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
+    path = find_or_fail(program[0]) if program else None
     try:
         sys.exit((FlightRecording if flight else Recording)(wish, path).run())
     except NotStarted as error:

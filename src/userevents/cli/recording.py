@@ -1,5 +1,6 @@
 """One run of `record`: the tracer, the program, the raw file, and the trace that comes of it."""
 
+import contextlib
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from ..session import directory
 from ..session.recorder_note import RecorderNote
 from .console import LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
-from .launch import Program
+from .launch import Program, is_python
 from .tracing import Tracing
 
 _READ_SIZE = 1 << 20
@@ -37,6 +38,8 @@ class Wish(NamedTuple):
     providers: tuple[str, ...]
     quiet: bool
     argv: tuple[str, ...]
+    door: str = "none"
+    """How native programs reach the tracer; ``auto``: the first door that works, for a PROGRAM that is no Python."""
 
 
 class Recording:
@@ -54,6 +57,8 @@ class Recording:
         self._segments = 0
         self._rate = (time.monotonic(), 0, 0.0)
         self._program: Program | None = None
+        self._door = contextlib.ExitStack()
+        self._has_ended_by_itself = False
         self._notes: list[str] = []
         """What the recorder itself has to say in the trace."""
 
@@ -70,6 +75,7 @@ class Recording:
             return self._run(tracing)
         finally:
             self._line.clear()
+            self._door.close()
             tracing.close()
 
     def _run(self, tracing: Tracing) -> int:
@@ -86,7 +92,7 @@ class Recording:
         try:
             self._set_up(instance, tracer, run)
             started = time.monotonic()
-            self._start(run, tracing.environment())
+            self._start(tracing, run)
             self._follow(instance, stream)
             self._finish(instance, stream)
             self._tell_end(time.monotonic() - started)
@@ -134,15 +140,21 @@ class Recording:
         if len(missing) == len(self._wish.pids) and self._path is None:
             raise Unusable("nothing to record: none of the processes asked for is instrumented")
 
-    def _start(self, run: str, more: dict[str, str]) -> None:
+    def _start(self, tracing: Tracing, run: str) -> None:
         if self._path is None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._stop)
             if not self._wish.quiet:
                 say(self._hello())
             return
-        env = child_environment(os.environ | more, self._wish.providers, run)
-        self._program = Program.start(self._path, self._wish.argv, env)
+        wish, given = self._wish, os.environ | tracing.environment()
+        env = child_environment(given, wish.providers, run)
+        if wish.door != "none" and not (wish.door == "auto" and is_python(self._path)):
+            from .doors import start_recorded
+
+            self._program = start_recorded(self._door, tracing, wish.door, self._path, wish.argv, env, wish.quiet)
+        if self._program is None:
+            self._program = Program.start(self._path, wish.argv, env)
 
     def _hello(self) -> str:
         return "recording; Ctrl-C ends it"
@@ -181,6 +193,7 @@ class Recording:
             if data is None:
                 return True
             if data == b"":
+                self._has_ended_by_itself = True
                 self._line.clear()
                 warn("the tracer has ended, and this recording with it; what it had handed on is kept")
                 return False
@@ -233,7 +246,7 @@ class Recording:
 
     def _finish(self, instance: InstanceControl, stream: Handle) -> None:
         """Have the tracer end the recording and take what is left of it."""
-        if self._failed:
+        if self._failed or self._has_ended_by_itself:
             stream.close()
         else:
             try:

@@ -9,7 +9,6 @@ import click
 from .console import fail, say
 from .expect import expect_options, expecting, verdict
 from .expectation import Expectation
-from .launch import NOT_EXECUTABLE, NOT_FOUND
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -38,21 +37,22 @@ def run(
     userevents run -- ./server --port 8080
     userevents run -- sh -c 'echo 1 > /sys/kernel/tracing/events/enable; ./server; cat /sys/kernel/tracing/trace'
     """
-    from ..errors import Unusable
     from .doors import behind_door
-    from .launch import Program, find_program
+    from .launch import NOT_EXECUTABLE, NotStarted, find_or_fail
     from .reach import failing
     from .serving import serving
 
-    try:
-        path = find_program(program[0])
-    except Unusable as error:
-        fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
-    with failing(), serving() as served, expecting(served.tracer, expectations) as observed:
-        with behind_door(served, door, path, program, os.environ | served.tracing.environment()) as doored:
-            if not quiet:
-                say(f"'{program[0]}' finds user_events at /sys/kernel/tracing ({doored})")
-            running = Program(doored.process)
-            doored.go()
-            code = running.wait()
+    path = find_or_fail(program[0])
+    with (
+        failing(),
+        serving() as served,
+        expecting(served.tracer, expectations) as observed,
+        behind_door(served, door, path, program, os.environ | served.tracing.environment()) as doored,
+    ):
+        if not quiet:
+            say(f"'{program[0]}' finds user_events at /sys/kernel/tracing ({doored})")
+        try:
+            code = doored.start().wait()
+        except NotStarted as error:
+            fail(str(error), NOT_EXECUTABLE)
     sys.exit(verdict(observed, code, results, quiet=quiet))

@@ -19,6 +19,9 @@ from .reach import join
 Log = Callable[[str, str], None]
 _START_S = 3.0
 _TURN_S = 0.05
+_END_S = 2.0
+"""How long other processes have to take what is left of their recordings."""
+_SHORT_S = 0.002
 
 
 class Tracing:
@@ -88,9 +91,13 @@ class Tracing:
         return tracer.loop.call(lambda: sum(door.clients for door in self._doors))
 
     def close(self) -> None:
-        """Leave the tracer; our own one ends."""
+        """Leave the tracer; our own one ends, once those who record with it have what it has for them."""
         self.access.close()
         if self.tracer is not None:
+            self.tracer.finish()
+            deadline = time.monotonic() + _END_S
+            while self.tracer.is_read and time.monotonic() < deadline:
+                time.sleep(_SHORT_S)
             self.tracer.loop.call(self._close_doors)
             self.tracer.stop()
 

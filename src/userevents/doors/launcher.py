@@ -8,9 +8,9 @@ and all its descendants; hands its listener over.
 ``launcher.py LISTENER keeper``: let every call pass that the listener tells of, until the last program has ended.
 
 Descriptors go through the inherited SOCKET; then it waits for one byte and becomes the program (which keeps this
-process's id, user and environment). Whoever is not root gets a user namespace of its own for mounting, too.
-What fails is told through the socket as text, ``WHAT<TAB>ERRNO``; then nothing is started. Standard library only, and
-no site-packages: this runs with whatever environment the program shall have.
+process's id, user and environment), and with that the SOCKET is closed. Whoever is not root gets a user namespace of
+its own for mounting, too. What fails is told through the socket as text, ``WHAT<TAB>ERRNO``; then nothing is started.
+Standard library only, and no site-packages: this runs with whatever environment the program shall have.
 """
 
 import ctypes
@@ -136,8 +136,7 @@ def become(path: str, argv: list[str]) -> None:
     try:
         os.execve(path, argv, environment)
     except OSError as error:
-        print(f"program '{argv[0]}' cannot be started: {error.strerror}", file=sys.stderr)
-        sys.exit(126)
+        raise Failed("the program", error.errno) from None
 
 
 def private(directories: list[str]) -> list[int]:
@@ -200,16 +199,17 @@ def main() -> None:
     try:
         fds = MODES[sys.argv[2]](sys.argv[3:end])
     except Failed as failed:
-        what, number = failed.args
-        channel.send(f"{what}\t{number}".encode())
+        channel.send("\t".join(map(str, failed.args)).encode())
         sys.exit(125)
     socket.send_fds(channel, [b"ready"], fds)
     for fd in fds:
         os.close(fd)
-    go = channel.recv(1)
-    channel.close()
-    if go == b"g":
-        become(sys.argv[end + 1], sys.argv[end + 2 :])
+    channel.set_inheritable(False)
+    if channel.recv(1) == b"g":
+        try:
+            become(sys.argv[end + 1], sys.argv[end + 2 :])
+        except Failed as failed:
+            channel.send("\t".join(map(str, failed.args)).encode())
     sys.exit(125)
 
 

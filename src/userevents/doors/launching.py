@@ -45,9 +45,13 @@ class Launched:
             raise
 
     def go(self) -> None:
-        """Let the program begin."""
-        self._ours.send(b"g")
-        self._ours.close()
+        """Let the program begin. Raises `LaunchFailed` where the kernel cannot run it."""
+        with self._ours:
+            self._ours.send(b"g")
+            told = self._ours.recv(_MESSAGE)
+        if told:
+            self.process.wait()
+            raise _failed(told)
 
     def give_up(self) -> None:
         """Nothing shall be started: let the process end."""
@@ -62,8 +66,12 @@ class Launched:
             data = ancillary[0][2]
             fds.frombytes(data[: len(data) // size * size])
             return fds.tolist()
-        what, _, number = message.decode().partition("\t")
-        raise LaunchFailed(what, int(number) if number else 0)
+        raise _failed(message)
+
+
+def _failed(message: bytes) -> LaunchFailed:
+    what, _, number = message.decode().partition("\t")
+    return LaunchFailed(what, int(number) if number else 0)
 
 
 def keep(listener: int) -> None:

@@ -149,6 +149,21 @@ class Tracer:
             found.append(listener)
         return found
 
+    def finish(self) -> None:
+        """End every recording: its reader gets what is left, the last counts, and the end."""
+        if self._thread is not None and self._thread.is_alive():
+            self.loop.call(self._finish_all)
+
+    def _finish_all(self) -> None:
+        for instance in list(self.instances.values()):
+            self._programs.finish(instance)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether somebody reads a recording and has not had all of it."""
+        streams = [instance.stream for instance in list(self.instances.values())]
+        return any(stream.taken and stream.size for stream in streams)
+
     def stop(self) -> None:
         """End tracing: every instance finished, every word out, locks released."""
         if self._thread is None:
@@ -163,8 +178,7 @@ class Tracer:
         keep_heap()
         try:
             self.loop.run(self._turn)
-            for instance in list(self.instances.values()):
-                self._programs.finish(instance)
+            self._finish_all()
             self._programs.leave()
         except BaseException as error:
             self._failure = error
