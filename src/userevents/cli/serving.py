@@ -15,7 +15,7 @@ from .tracing import Log, Tracing
 class Serving:
     """The tracer of this process, and a tree of it for doors."""
 
-    def __init__(self, tracing: Tracing, tracer: Tracer, log: Log, mode: int | None) -> None:
+    def __init__(self, tracing: Tracing, tracer: Tracer, log: Log, mode: int | None = None) -> None:
         self.tracing = tracing
         self.tracer = tracer
         self.tree = Tree(tracer) if mode is None else Tree(tracer, mode=mode)

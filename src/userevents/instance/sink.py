@@ -8,7 +8,7 @@ from ..buffer import CpuRing
 from ..engine import UserEvent, Writer
 from ..fields import checks, min_payload, passes
 from .body import record_body
-from .instance import Instance
+from .instance import Instance, Tap
 
 Sink = Callable[[bytes | bytearray], bool]
 """Takes the payload of a written event; False where it must go the long way, and then nothing was done with it."""
@@ -23,13 +23,19 @@ def find_sink(event: UserEvent, writer: Writer) -> Sink | None:
     What meets a record on the long way is told in `EventFile.hit`.
     """
     places: list[tuple[CpuRing, Callable[[], int], bool]] = []
+    taps: list[Tap] = []
     for probe in event.probes:
+        if isinstance(probe, Instance) and probe.tap is not None and probe.streams(event) and not probe.feeds(event):
+            taps.append(probe.tap)
+            continue
         if not isinstance(probe, Instance) or probe.judges(event) or event not in probe.enabled:
             return None
         recorder = probe.recorder
         if probe.rings is not None:
             probe.note(writer)
             places.append((probe.rings[writer.cpu], recorder.source(), recorder.overwrite))
+    if taps:
+        return None if places else _tapped(event, writer, taps)
     if not places:
         return None
     header, needed, found = record_body(event.id, writer.tid, b""), min_payload(event.fields), checks(event.fields)
@@ -54,3 +60,18 @@ def find_sink(event: UserEvent, writer: Writer) -> Sink | None:
         return True
 
     return put_everywhere
+
+
+def _tapped(event: UserEvent, writer: Writer, taps: list[Tap]) -> Sink:
+    """The short way into recordings."""
+    needed, found = min_payload(event.fields), checks(event.fields)
+
+    def put(payload: bytes | bytearray) -> bool:
+        whole = bytes(payload)
+        if len(whole) < needed or (found and not passes(found, record_body(event.id, writer.tid, whole))):
+            return False
+        for tap in taps:
+            tap(event, whole, writer)
+        return True
+
+    return put

@@ -168,14 +168,15 @@ class SocketFiles:
                     file = self._files.get(fd)
                     if file is not None:
                         self._receive(file)
-            if self._queue and self._lock.acquire(timeout=_WAIT_S):
+            if self._queue and self._lock.raw.acquire(timeout=_WAIT_S):
                 try:
-                    if not self._closed:
-                        self._take_in(_SLICE)
-                    if self._tree.system.group.has_work:
-                        self._wake()
+                    with self._lock:
+                        if not self._closed:
+                            self._take_in(_SLICE)
+                        if self._tree.system.group.has_work:
+                            self._wake()
                 finally:
-                    self._lock.release()
+                    self._lock.raw.release()
 
     def _receive(self, file: _File, *, to_the_end: bool = False) -> None:
         """Move what waits in a socket to the queue."""
