@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
     """One sentence on stderr, naming the file, with what it holds made harmless."""
     absent, foreign = tmp_path / "absent", tmp_path / "foreign"
     foreign.write_bytes(b"\x1b[31mhello")
-    for path, words in ((absent, "No such file"), (foreign, "neither a trace.dat nor a raw recording"), (tmp_path, "")):
+    for path, words in ((absent, "No such file"), (foreign, "neither a trace.dat, nor a perf.data"), (tmp_path, "")):
         done = run(str(path))
         assert done.exit_code == 1
         assert str(path) in done.stderr

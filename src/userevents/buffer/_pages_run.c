@@ -163,7 +163,8 @@ static Run *after_gap(Run *run, const unsigned char *page, uint64_t used, uint64
     return run;
 }
 
-static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, uint32_t cpu, int only, PyObject **problem)
+static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, uint32_t cpu, PyObject *tag, int only,
+                   PyObject **problem)
 {
     uint64_t used = size < PAGE_HEADER_SIZE ? 0 : load_u64(page + 8) & COMMIT_LENGTH_MASK;
     if (size < PAGE_HEADER_SIZE)
@@ -171,7 +172,7 @@ static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, 
     else if (PAGE_HEADER_SIZE + used > (uint64_t)size)
         *problem = PyUnicode_FromFormat("claims %zd bytes of data and has %zd in all", (Py_ssize_t)used, size);
     else
-        return after_gap(run_of(pages, page + PAGE_HEADER_SIZE, (Py_ssize_t)used, load_u64(page), cpu, Py_None, only),
+        return after_gap(run_of(pages, page + PAGE_HEADER_SIZE, (Py_ssize_t)used, load_u64(page), cpu, tag, only),
                          page, used, (uint64_t)size);
     return NULL;
 }
@@ -179,12 +180,12 @@ static Run *run_at(PyObject *pages, const unsigned char *page, Py_ssize_t size, 
 /* Walk pages that lie behind each other: the twin of `runs_in` in run.py. */
 PyObject *runs_in(PyObject *module, PyObject *args)
 {
-    PyObject *pages, *runs, *problems;
+    PyObject *pages, *runs, *problems, *tag = Py_None;
     Py_ssize_t page_size;
     unsigned int cpu;
     int only = ANY;
     (void)module;
-    if (!PyArg_ParseTuple(args, "SnI|i", &pages, &page_size, &cpu, &only))
+    if (!PyArg_ParseTuple(args, "SnI|iO", &pages, &page_size, &cpu, &only, &tag))
         return NULL;
     if (page_size < PAGE_HEADER_SIZE || page_size > 1 << 26)
         return PyErr_Format(PyExc_ValueError, "a page of %zd bytes is none", page_size);
@@ -194,7 +195,8 @@ PyObject *runs_in(PyObject *module, PyObject *args)
     for (Py_ssize_t at = 0, number = 0; runs && problems && at < size; at += page_size, number++) {
         const unsigned char *page = (const unsigned char *)PyBytes_AsString(pages) + at;
         PyObject *problem = NULL;
-        Run *run = run_at(pages, page, size - at < page_size ? size - at : page_size, cpu, only, &problem);
+        Run *run = run_at(pages, page, size - at < page_size ? size - at : page_size, cpu, tag, only,
+                          &problem);
         if (run && PyUnicode_GetLength(run->problem))
             problem = Py_NewRef(run->problem);
         PyObject *found = problem ? Py_BuildValue("nO", number, problem) : NULL;

@@ -117,7 +117,7 @@ def cpu_in(head: bytes) -> int:
 
 
 def pure_runs_in(
-    pages: bytes, page_size: int, cpu: int, only: int = ANY
+    pages: bytes, page_size: int, cpu: int, only: int = ANY, tag: Any = None
 ) -> tuple[list[PureRun], list[tuple[int, str]]]:
     """Walk pages that lie behind each other, of one CPU; return them, and what is wrong with which.
 
@@ -131,7 +131,7 @@ def pure_runs_in(
         except Malformed as malformed:
             problems.append((number, malformed.problem))
             continue
-        run = PureRun(bytes(data), since, cpu, None, only)
+        run = PureRun(bytes(data), since, cpu, tag, only)
         lost = missed(page)
         run.has_gap, run.missed = bool(lost), max(lost, 0)
         runs.append(run)

@@ -46,7 +46,8 @@ def report(
 ) -> None:
     """Show what the trace FILE holds, in time order over all processes and CPUs.
 
-    FILE is a trace.dat (of record, or of trace-cmd) or the FILE.part of a recorder that was killed. `text` is like
+    FILE is a trace.dat (of record, or of trace-cmd), a perf.data with tracepoints, or the FILE.part of a recorder that
+    was killed. `text` is like
     the lines of trace-cmd report; `json` is one object per record, bytes as {"hex": ...}. What is not printable
     is escaped. What was lost is said first: on stdout before a table or summary, on stderr otherwise.
     """

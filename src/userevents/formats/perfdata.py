@@ -19,7 +19,6 @@ RECORD_COMM: Final = 3
 RECORD_SAMPLE: Final = 9
 RECORD_LOST_SAMPLES: Final = 13
 RECORD_COMPRESSED: Final = 81
-RECORD_AUXTRACE: Final = 71
 MISC_USER: Final = 2
 
 SAMPLE_IP: Final = 1 << 0
@@ -38,7 +37,9 @@ SAMPLE_TYPE: Final = SAMPLE_IDENTIFIER | SAMPLE_IP | SAMPLE_TID | SAMPLE_TIME | 
 READ_FORMAT_ID: Final = 4
 ATTR_FLAGS: Final = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18
 """mmap, comm, task, sample_id_all."""
-SAMPLE_ID_ALL: Final = 1 << 18
+FLAG_CLOCKID: Final = 1 << 25
+CLOCKS: Final = {0: "real", 1: "mono", 4: "mono_raw", 7: "boot", 11: "tai"}
+"""The trace clocks that CLOCK_* numbers of an attr mean."""
 
 FEATURE_TRACING_DATA: Final = 1
 FEATURE_HOSTNAME: Final = 3
@@ -46,3 +47,6 @@ FEATURE_OSRELEASE: Final = 4
 FEATURE_ARCH: Final = 6
 FEATURE_NRCPUS: Final = 7
 FEATURE_EVENT_DESC: Final = 12
+FEATURE_CLOCK_DATA: Final = 29
+
+MAX_CPUS: Final = 65536

@@ -1,11 +1,11 @@
-"""The two kinds of file a trace is read from: a trace.dat, and a raw recording that was not finished."""
+"""What a trace is read from: a trace.dat, or a raw recording that was not finished; perf.data has a file of its own."""
 
 import re
 from collections.abc import Iterator, Mapping
 from heapq import merge as merge_sorted
 from itertools import chain
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from ..abi.user_events import USER_EVENTS_SYSTEM
 from ..buffer.merge import Batch, interleave, interleave_lots
@@ -18,6 +18,7 @@ from .ledger import Ledger, from_json
 from .model import Event, Process, make_event
 from .pages import Pages
 from .recording import MAX_NOTES, Recording
+from .tracedat_parts import Format
 from .tracedat_reader import CpuData, TraceDat
 
 _LOST = re.compile(r"^(overrun|commit overrun|dropped events): *([0-9]{1,20})$", re.MULTILINE)
@@ -58,11 +59,30 @@ class Source(Protocol):
     def losses(self) -> list[str]:
         """Say what a file without a ledger tells about losses."""
 
-    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+    def who(self, tag: Any, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
         """Return the process a thread belonged to at a time, its name, and whether that holds at any time.
 
-        `process` is the tag of the record's run.
+        `tag` is that of the record's run.
         """
+
+
+def events_of(formats: list[Format], notes: list[str]) -> tuple[dict[int, Event], dict[int, str]]:
+    """Return the events of `format` texts, and the texts of those that are no user events; note what cannot be read."""
+    events: dict[int, Event] = {}
+    texts: dict[int, str] = {}
+    unreadable = 0
+    for system, text in formats:
+        try:
+            found = parse_format(text)
+        except Malformed:
+            unreadable += 1
+            continue
+        events[found.id] = make_event(found.id, system, found.name, found.fields)
+        if not system.startswith(USER_EVENTS_SYSTEM):
+            texts[found.id] = text
+    if unreadable:
+        notes.append(f"{unreadable} of {len(formats)} event formats cannot be read")
+    return events, texts
 
 
 class RecordingSource:
@@ -109,8 +129,9 @@ class RecordingSource:
         """Nothing beyond the ledger."""
         return []
 
-    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+    def who(self, tag: Any, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
         """Return the process that wrote the page, the thread's name, and that this holds at any time."""
+        process: Process | None = tag
         return (process.pid, process.tids.get(tid, process.comm), True) if process else (None, _UNKNOWN_COMM, True)
 
 
@@ -123,8 +144,6 @@ class TraceDatSource:
         self.shift_ns = file.ts_offset
         self.notes = file.notes
         self.comms: Mapping[int, str] = file.cmdlines
-        texts: dict[int, str] = {}
-        self.format_texts: Mapping[int, str] = texts
         self.data_size = sum(data.size for data in file.cpus)
         self.done_size = 0
         section = file.section or {}
@@ -137,24 +156,10 @@ class TraceDatSource:
         for process in self.processes:
             for tid in process.tids:
                 self._owners.setdefault(tid, []).append(process)
-        self.events: dict[int, Event] = {}
-        self._read_formats(texts)
+        self.format_texts: Mapping[int, str]
+        self.events, self.format_texts = events_of(file.formats, self.notes)
         for each in facts.mappings(section, "events"):
             self._read_declared(each)
-
-    def _read_formats(self, texts: dict[int, str]) -> None:
-        unreadable = 0
-        for system, text in self._file.formats:
-            try:
-                found = parse_format(text)
-            except Malformed:
-                unreadable += 1
-                continue
-            self.events[found.id] = make_event(found.id, system, found.name, found.fields)
-            if not system.startswith(USER_EVENTS_SYSTEM):
-                texts[found.id] = text
-        if unreadable:
-            self.notes.append(f"{unreadable} of {len(self._file.formats)} event formats cannot be read")
 
     def _read_declared(self, declared: dict[str, object]) -> None:
         """Take an event as it was declared, where trace.dat itself has the spelling that stock tools read."""
@@ -180,7 +185,7 @@ class TraceDatSource:
     def _lots_of(self, data: CpuData, only: int) -> Iterator[list[Run]]:
         first = 0
         for lot in self._file.lots(data):
-            runs, problems = runs_in(lot, self._file.page_size, data.cpu, only)
+            runs, problems = runs_in(lot, self._file.page_size, data.cpu, only, data.instance or None)
             for number, problem in problems:
                 self._note_damage(data, first + number, problem)
             self.done_size += len(lot)
@@ -217,12 +222,15 @@ class TraceDatSource:
             found.append(f"records were lost before {pages} of the pages{at_least}")
         return found
 
-    def who(self, process: Process | None, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
+    def who(self, tag: Any, tid: int, ts_ns: int) -> tuple[int | None, str, bool]:
         """Return the process that had this thread at that time, its name, and whether that holds at any time.
 
-        The process is None where the file does not say; a thread id that two processes had is told by their times.
+        The tag is the name of the record's instance, which goes before the thread's. The process is None where the file
+        does not say; a thread id that two processes had is told by their times.
         """
         comm = self._file.cmdlines.get(tid, _UNKNOWN_COMM) if tid else _IDLE_COMM
+        if tag:
+            comm = f"{tag}: {comm}"
         owners = self._owners.get(tid)
         if not owners:
             return None, comm, True

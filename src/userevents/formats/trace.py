@@ -13,7 +13,7 @@ from ..buffer.merge import Batch
 from ..errors import Malformed
 from ..fields.escape import escape
 from ..fields.payload import Reading
-from . import tracedat
+from . import perfdata, tracedat
 from .arrow import PureChunk
 from .choice import ALL, Choice
 from .columns import Columns, chosen_event, chunks_of, collect_all
@@ -21,6 +21,8 @@ from .cursor import reader_of
 from .decoder import Decoder
 from .ledger import Ledger
 from .model import Event, Process, Record
+from .perfdata_reader import PerfData
+from .perfdata_source import PerfSource
 from .recording import Recording
 from .rows import Plan, Row, Rows
 from .sources import RecordingSource, Source, TraceDatSource
@@ -196,7 +198,7 @@ class Trace:
 
 
 def open_trace(path: str) -> Trace:
-    """Open a trace.dat (version 6 or 7, uncompressed) or a raw recording, told apart by how they begin.
+    """Open a trace.dat (version 6 or 7), a perf.data or a raw recording, told apart by how they begin.
 
     Raises `OSError` if the file cannot be opened and `Malformed` if it is neither, or damaged beyond use.
     """
@@ -214,9 +216,11 @@ def _source(fd: int, path: str) -> Source:
         return RecordingSource(Recording.of_fd(fd, path))
     if start == tracedat.MAGIC:
         return TraceDatSource(TraceDat(reader_of(fd, path), os.fstat(fd).st_size, path))
+    if start.startswith(perfdata.MAGIC):
+        return PerfSource(PerfData(reader_of(fd, path), os.fstat(fd).st_size, path))
     raise Malformed(
         path,
-        f"begins with {start!r}: it is neither a trace.dat nor a raw recording"
+        f"begins with {start!r}: it is neither a trace.dat, nor a perf.data, nor a raw recording"
         if start
-        else "is empty: it is neither a trace.dat nor a raw recording",
+        else "is empty: it is neither a trace.dat, nor a perf.data, nor a raw recording",
     )

@@ -1,4 +1,4 @@
-"""Reading trace.dat, versions 6 and 7, uncompressed: ours, and trace-cmd's.
+"""Reading trace.dat, versions 6 and 7, plain or compressed: ours, and trace-cmd's, all instances in it.
 
 Opening reads what describes the trace (formats, names, where the pages are); pages are read when asked for, a few
 at a time, so that a file may be larger than memory. Whatever the bytes say ends in a trace or in `Malformed`.
@@ -6,7 +6,6 @@ at a time, so that a file may be larger than memory. Whatever the bytes say ends
 
 import json
 from collections.abc import Callable, Iterator
-from shlex import quote
 from struct import unpack_from
 from typing import NamedTuple
 
@@ -14,12 +13,13 @@ from ..errors import Malformed
 from . import facts
 from . import tracedat as layout
 from .cursor import MAX_BLOB, MAX_NAME, Cursor, ReadAt
+from .tracedat_parts import Decompress, Descriptions, decompressor, plain
 
 MAX_CPUS = 65536
-MAX_FORMATS = 65536
 MAX_SECTIONS = 1000
 MAX_OPTIONS = 100_000
-MAX_CMDLINES = 1 << 23
+MAX_BUFFERS = 4096
+MAX_CHUNKS = 1 << 24
 MAX_SHIFT_NS = 1 << 62
 _PAGES_OF_A_LOT = 16
 
@@ -28,29 +28,22 @@ Options = list[tuple[int, bytes, int]]
 
 
 class CpuData(NamedTuple):
-    """Where one CPU's pages of one buffer lie."""
+    """Where one CPU's pages of one buffer lie; `instance` is empty for the top one's."""
 
     cpu: int
     offset: int
     size: int
+    instance: str = ""
 
 
-class Format(NamedTuple):
-    """The `format` text of one event, one character a byte."""
-
-    system: str
-    text: str
-
-
-class TraceDat:
+class TraceDat(Descriptions):
     """An opened trace.dat. Raises `Malformed` for what is none, or cannot be read, with the way out if there is one."""
 
     def __init__(self, read_at: ReadAt, size: int, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.size = size
         self._read_at = read_at
-        self.formats: list[Format] = []
-        self.cmdlines: dict[int, str] = {}
+        self._decompress: Decompress | None = None
         self.cpus: list[CpuData] = []
         self.clock = ""
         self.uname = ""
@@ -98,8 +91,19 @@ class TraceDat:
             self.cpus.append(CpuData(cpu, cursor.u64("an offset of pages"), cursor.u64("a size of pages")))
         self._read_options(options)
         self._read_v6_clock(cursor)
-        if any(number == layout.OPTION_BUFFER for number, _, _ in options):
-            self.notes.append("this version 6 file holds more trace instances; only the top one is shown")
+        for number, data, at in options:
+            if number == layout.OPTION_BUFFER:
+                self._read_v6_instance(Cursor(self._read_at, at, at + len(data), self.name), cpus)
+
+    def _read_v6_instance(self, option: Cursor, cpus: int) -> None:
+        """Read where an instance's pages are: a table of its own, of as many CPUs."""
+        offset, instance = option.u64("the place of an instance"), option.name_text("the name of an instance")
+        cursor = Cursor(self._read_at, offset, self.size, self.name)
+        cursor.expect(b"flyrecord\0", "an instance's data")
+        self._check_count(len(self.cpus) + cpus, MAX_CPUS, "CPUs")
+        for cpu in range(cpus):
+            place = cursor.u64("an offset of pages"), cursor.u64("a size of pages")
+            self.cpus.append(CpuData(cpu, *place, instance))
 
     def _read_v6_clock(self, cursor: Cursor) -> None:
         """Take the clock that follows the table of pages; files with and without it exist."""
@@ -111,12 +115,7 @@ class TraceDat:
     def _read_v7(self, cursor: Cursor) -> None:
         compression = cursor.name_text("its compression")
         cursor.name_text("the version of its compression")
-        if compression != "none":
-            raise Malformed(
-                self.name,
-                f"is compressed with {compression!r}, which this userevents does not read; write it plain: "
-                f"trace-cmd convert --compression none -i {quote(self.name)} -o plain.dat",
-            )
+        self._decompress = decompressor(compression, self.name)
         first = cursor.u64("the place of its options")
         ours = cursor.at
         options = self._collect_options(first)
@@ -155,44 +154,15 @@ class TraceDat:
         start = offset + layout.SECTION.size
         if number != wanted:
             raise Malformed(self.name, f"has section {number} where section {wanted} should be", offset)
-        if flags & layout.SECTION_COMPRESSED:
-            raise Malformed(self.name, f"has a compressed section {number} in an uncompressed file", offset)
         if size > self.size - start:
             raise Malformed(self.name, f"is cut inside section {number}, which claims {size} bytes", start)
-        return Cursor(self._read_at, start, start + size, self.name)
-
-    def _read_headers(self, cursor: Cursor) -> None:
-        cursor.expect(b"header_page\0", "the page header")
-        text = cursor.take(cursor.u64("the size of the page header"), "the page header")
-        if b"field: char data;\toffset:16;" not in text:
-            raise Malformed(self.name, f"has pages of a layout that cannot be read ({text[:200]!r})")
-        cursor.expect(b"header_event\0", "the event header")
-        cursor.skip(cursor.u64("the size of the event header"), "the event header")
-
-    def _read_ftrace(self, cursor: Cursor) -> None:
-        for _ in range(self._checked(cursor.u32("the number of ftrace formats"), MAX_FORMATS, "ftrace formats")):
-            self._read_format(cursor, "ftrace")
-
-    def _read_events(self, cursor: Cursor) -> None:
-        for _ in range(self._checked(cursor.u32("the number of systems"), MAX_FORMATS, "systems")):
-            system = cursor.name_text("the name of a system")
-            for _ in range(self._checked(cursor.u32("the number of events"), MAX_FORMATS, "events")):
-                self._read_format(cursor, system)
-
-    def _read_format(self, cursor: Cursor, system: str) -> None:
-        text = cursor.take(cursor.u64("the size of an event format"), "an event format")
-        self.formats.append(Format(system, text.decode("latin-1")))
-        self._check_count(len(self.formats), MAX_FORMATS, "event formats")
-
-    def _read_cmdlines(self, cursor: Cursor) -> None:
-        size = cursor.u64("the size of the command names")
-        text = cursor.take(min(size, MAX_CMDLINES), "the command names")
-        for line in text.decode("utf-8", "backslashreplace").splitlines():
-            tid, _, comm = line.strip().partition(" ")
-            number = facts.id_of(tid)
-            if number is not None:
-                self.cmdlines[number] = comm
-        cursor.skip(size - len(text), "the command names")
+        cursor = Cursor(self._read_at, start, start + size, self.name)
+        if not flags & layout.SECTION_COMPRESSED:
+            return cursor
+        if self._decompress is None:
+            raise Malformed(self.name, f"has a compressed section {number} in an uncompressed file", offset)
+        data = plain(cursor, self._decompress, f"section {number}")
+        return Cursor(lambda at, size: data[at : at + size], 0, len(data), f"{self.name}, section {number} unpacked")
 
     def _read_buffer(self, cursor: Cursor) -> None:
         cursor.u64("the section of a buffer")
@@ -206,7 +176,8 @@ class TraceDat:
             cpu, offset, length = layout.CPU_PAGES.unpack(cursor.take(layout.CPU_PAGES.size, "a CPU's pages"))
             if cpu >= MAX_CPUS:
                 raise Malformed(self.name, f"has pages of CPU {cpu}")
-            self.cpus.append(CpuData(cpu, offset, length))
+            self.cpus.append(CpuData(cpu, offset, length, instance))
+        self._check_count(len(self.cpus), MAX_CPUS, "CPUs")
 
     def _cpu_count(self, cursor: Cursor) -> int:
         return self._checked(cursor.u32("the number of CPUs"), MAX_CPUS, "CPUs")
@@ -259,25 +230,35 @@ class TraceDat:
     def _check_cpus(self) -> None:
         if not self.cpus:
             raise Malformed(self.name, "holds no pages: it names no buffer")
-        for cpu, offset, size in self.cpus:
+        for cpu, offset, size, _ in self.cpus:
             if size and (offset > self.size or size > self.size - offset):
                 raise Malformed(
                     self.name, f"is cut: the pages of CPU {cpu} end at byte {offset + size}, the file at {self.size}"
                 )
 
-    def _checked(self, number: int, limit: int, what: str) -> int:
-        self._check_count(number, limit, what)
-        return number
-
-    def _check_count(self, number: int, limit: int, what: str) -> None:
-        if number > limit:
-            raise Malformed(self.name, f"claims {number} {what}, more than {limit}")
-
     def lots(self, data: CpuData) -> Iterator[bytes]:
-        """Yield one CPU's pages, a few at a time."""
+        """Yield one CPU's pages, a few at a time. Damaged chunks end them early, with a note."""
+        if self._decompress is not None:
+            yield from self._unpacked(data)
+            return
         end = data.offset + data.size
         for at in range(data.offset, end, self.page_size * _PAGES_OF_A_LOT):
             yield self._read_at(at, min(self.page_size * _PAGES_OF_A_LOT, end - at))
+
+    def _unpacked(self, data: CpuData) -> Iterator[bytes]:
+        assert self._decompress is not None
+        end = min(data.offset + data.size + 4, self.size)  # trace-cmd does not count the number of chunks
+        cursor = Cursor(self._read_at, data.offset, end, self.name)
+        try:
+            for _ in range(self._checked(cursor.u32("the number of chunks"), MAX_CHUNKS, "chunks")):
+                lot = plain(cursor, self._decompress, f"a chunk of CPU {data.cpu}'s pages")
+                if len(lot) % self.page_size:
+                    raise Malformed(self.name, f"has a chunk of {len(lot)} bytes, which are no whole pages", cursor.at)
+                yield lot
+        except Malformed as problem:
+            note = f"the pages of CPU {data.cpu} end early: {problem.problem} at byte {problem.offset}"
+            if note not in self.notes:
+                self.notes.append(note)
 
     def pages(self, data: CpuData) -> Iterator[bytes]:
         """Yield one CPU's pages."""

@@ -20,7 +20,9 @@ from .job import Job
 _LOST: Final = Struct("<IHHQQ")
 _TRAILER: Final = Struct("<IIQIIQ")
 _COMM: Final = Struct("<IHHII")
+_ATTR: Final = Struct("<IIQQQQQ")
 _STRING: Final = 64
+_CLOCK_IDS: Final = {name: number for number, name in layout.CLOCKS.items()}
 
 
 def write(job: Job, output: OutputFile) -> None:
@@ -50,7 +52,7 @@ class _Writer:
         self._put(b"".join(pack("<Q", number) for number in self._ids.values()))
         attrs_at = self._at
         for event_id, number in self._ids.items():
-            self._put(_attr(event_id) + pack("<QQ", ids_at + 8 * (number - 1), 8))
+            self._put(self._attr(event_id) + pack("<QQ", ids_at + 8 * (number - 1), 8))
         data_at = self._at
         self._write_data()
         size = self._at - data_at
@@ -62,6 +64,15 @@ class _Writer:
             bits, 0, 0, 0,
         )  # fmt: skip
         self._output.write_at(0, head)
+
+    def _attr(self, event_id: int) -> bytes:
+        """Return what perf_event_open would have been asked for, the trace's clock included where it has a number."""
+        clock = _CLOCK_IDS.get(self._job.trace.clock)
+        flags = layout.ATTR_FLAGS | (0 if clock is None else layout.FLAG_CLOCKID)
+        head = _ATTR.pack(
+            layout.TYPE_TRACEPOINT, layout.ATTR_SIZE, event_id, 1, layout.SAMPLE_TYPE, layout.READ_FORMAT_ID, flags
+        )
+        return (head.ljust(92, b"\0") + pack("<i", clock or 0)).ljust(layout.ATTR_SIZE, b"\0")
 
     def _write_data(self) -> None:
         """Write a name for each thread, dated before its first sample can come; then the samples."""
@@ -111,8 +122,10 @@ class _Writer:
 
     def _features(self) -> list[tuple[int, bytes]]:
         header = self._job.trace.header
+        moment = self._job.moment_ns
+        clock = b"" if moment is None else pack("<IIQQ", 1, _CLOCK_IDS["mono"], moment[2], moment[0])
         cpus = max(facts.whole(header, "cpus", 1), 1) & 0xFFFFFFFF
-        return [
+        features = [
             (layout.FEATURE_TRACING_DATA, self._tracing_data()),
             (layout.FEATURE_HOSTNAME, _string(facts.text(header, "host", "unknown"))),
             (layout.FEATURE_OSRELEASE, _string(facts.text(header, "release", "unknown"))),
@@ -120,6 +133,7 @@ class _Writer:
             (layout.FEATURE_NRCPUS, pack("<II", cpus, cpus)),
             (layout.FEATURE_EVENT_DESC, self._event_descriptions()),
         ]
+        return [*features, (layout.FEATURE_CLOCK_DATA, clock)] if clock else features
 
     def _put_features(self, features: list[tuple[int, bytes]]) -> None:
         at = self._at + 16 * len(features)
@@ -160,27 +174,13 @@ class _Writer:
     def _event_descriptions(self) -> bytes:
         pieces = [pack("<II", len(self._ids), layout.ATTR_SIZE)]
         for event_id, (system, name) in self._names().items():
-            pieces.append(_attr(event_id) + pack("<I", 1) + _string(f"{system}:{name}"))
+            pieces.append(self._attr(event_id) + pack("<I", 1) + _string(f"{system}:{name}"))
             pieces.append(pack("<Q", self._ids[event_id]))
         return b"".join(pieces)
 
 
 def _who(pid: int | None, tid: int, _comm: str) -> bytes:
     return pack("<II", (tid if pid is None else pid) & 0xFFFFFFFF, tid & 0xFFFFFFFF)
-
-
-def _attr(event_id: int) -> bytes:
-    head = pack(
-        "<IIQQQQQ",
-        layout.TYPE_TRACEPOINT,
-        layout.ATTR_SIZE,
-        event_id,
-        1,
-        layout.SAMPLE_TYPE,
-        layout.READ_FORMAT_ID,
-        layout.ATTR_FLAGS,
-    )
-    return head.ljust(layout.ATTR_SIZE, b"\0")
 
 
 def _comm(pid: int, tid: int, comm: str, time: int) -> bytes:
