@@ -15,6 +15,7 @@ VERBS = {
     "query": "Ask a trace in SQL.",
     "html": "Write a trace as one web page.",
     "tail": "Show events as they happen.",
+    "hist": "Count the values of a field, in a trace or live.",
     "list": "List the declared events of live programs.",
     "info": "Tell all about an event: fields, who holds it, who listens, what happened to it.",
     "register": "Register an event, and hold it or let it persist.",

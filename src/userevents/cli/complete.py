@@ -55,6 +55,15 @@ def complete_sql(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return sorted(f"{before}{space}{name}" for name in names if name.startswith(begun))[:_AT_MOST]
 
 
+def complete_hist(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Behind a trace, names of its events; else names of events that live."""
+    words = ctx.params.get("words") or ()
+    if not words:
+        return complete_event(ctx, param, incomplete)
+    ctx.params["file"] = words[0]
+    return complete_file_event(ctx, param, incomplete)
+
+
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names in the directory that the path so far leads to."""
     from .reach import kernel_text, shown

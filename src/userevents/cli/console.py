@@ -121,9 +121,14 @@ class Progress:
         self._line = LiveLine(enabled=enabled)
         self._since = time.monotonic()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `at` would show anything now."""
+        return self._line.is_due and time.monotonic() - self._since > _QUIET_S
+
     def at(self, done: int) -> None:
         """So much is done."""
-        if self._line.is_due and time.monotonic() - self._since > _QUIET_S:
+        if self.is_due:
             self._line.show(self._text(done))
 
     def clear(self) -> None:

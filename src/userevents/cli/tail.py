@@ -1,11 +1,9 @@
 """`userevents tail`: events as they happen, a line each, for a person or a pipe."""
 
-import contextlib
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -43,19 +41,10 @@ def tail(
     userevents tail 'http_*' --where 'status >= 500' --json | jq .fields
     """
     from .reach import failing
+    from .tracing import reached_or_own
 
-    with failing(), _reached(tracefs) as access:
+    with failing(), reached_or_own(tracefs) as access:
         _Tail(access, events, where, as_json, limit, quiet).run()
-
-
-@contextlib.contextmanager
-def _reached(tracefs: str | None) -> "Iterator[Access]":
-    """The tree named, or that of the user's tracer, which is this process if there is none."""
-    from .reach import reach
-    from .tracing import Tracing
-
-    with contextlib.closing(Tracing() if tracefs is None else reach(tracefs)) as reached:
-        yield reached.access if isinstance(reached, Tracing) else reached
 
 
 class _Tail:

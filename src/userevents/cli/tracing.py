@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..abi.tracefs import INSTANCES
 from ..control import Access
@@ -14,7 +14,7 @@ from ..errors import NoTracer, Refused
 from ..host import LocalAccess, Tracer
 from ..session import directory
 from ..tracefs import Tree
-from .reach import join
+from .reach import join, reach
 
 Log = Callable[[str, str], None]
 _START_S = 3.0
@@ -144,3 +144,14 @@ def _who(busy: NoTracer) -> NoTracer:
         f"process {pid} is this user's tracer already, and there is one at a time: end it, or give this one"
         f" a directory of its own (USEREVENTS_DIR)"
     )
+
+
+@contextlib.contextmanager
+def reached_or_own(tracefs: str | None) -> Iterator[Access]:
+    """The tree below `tracefs`, or without one that of the user's tracer, which is this process if there is none."""
+    if tracefs is not None:
+        with contextlib.closing(reach(tracefs)) as access:
+            yield access
+        return
+    with contextlib.closing(Tracing()) as tracing:
+        yield tracing.access
