@@ -15,6 +15,9 @@ from setuptools.command.build_ext import build_ext
 LIMITED_API = "0x030B0000"
 """Python 3.11's stable ABI: one file for it and all that follow, save the free-threaded builds."""
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+"""Whether this Python has no GIL. It has no stable ABI either: there each version gets files of its own."""
+
 SOURCES = {
     "userevents.client._writer": ["src/userevents/client/_writer.c"],
     "userevents.buffer._pages": sorted(map(str, Path("src/userevents/buffer").glob("_pages*.c"))),
@@ -22,16 +25,17 @@ SOURCES = {
 
 
 def extensions() -> list[Extension]:
-    """Return what can be built for this Python; a free-threaded one cannot load an abi3 file."""
-    if sysconfig.get_config_var("Py_GIL_DISABLED") or sys.implementation.name != "cpython":
+    """Return what can be built for this Python: for the stable ABI where it has one."""
+    if sys.implementation.name != "cpython":
         return []
+    abi = [] if FREE_THREADED else [("Py_LIMITED_API", LIMITED_API)]
     return [
         Extension(
             name,
             sources,
             depends=sorted(str(path) for path in Path(sources[0]).parent.glob("*.h")),
-            py_limited_api=True,
-            define_macros=[("Py_LIMITED_API", LIMITED_API)],
+            py_limited_api=not FREE_THREADED,
+            define_macros=abi,
             extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra"],
         )
         for name, sources in SOURCES.items()
@@ -63,11 +67,11 @@ class Build(build_ext):
 
 
 class Wheel(bdist_wheel):
-    """A wheel is tagged by what is in it: cp311-abi3 with extensions, py3-none-any without."""
+    """A wheel is tagged by what is in it: cp311-abi3 with extensions (cp313-cp313t free-threaded), else py3-none-any."""
 
     def finalize_options(self) -> None:
         """Ask for the stable ABI's tag."""
-        if self.distribution.has_ext_modules():
+        if self.distribution.has_ext_modules() and not FREE_THREADED:
             self.py_limited_api = "cp311"
         super().finalize_options()
 

@@ -46,8 +46,10 @@ def soak(arguments: list[str]) -> int:
     """Kill 10,000 programs at random moments, and balance every ledger; takes most of an hour."""
     environment.ensure("dev")
     os.chdir(ROOT)
-    tests = [str(PYTHON), "-P", "-m", "pytest", "-k", "kills", "tests/system", *arguments]
-    return _become(["/usr/bin/env", "USEREVENTS_KILLS=10000", *tests])
+    options = ["-s", "-o", "faulthandler_timeout=0"]  # each test has a limit of its own; these are long
+    tests = [str(PYTHON), "-P", "-m", "pytest", *options, "tests/system/test_kills.py", *arguments]
+    kills = os.environ.get("USEREVENTS_KILLS", "10000")
+    return _become(["/usr/bin/env", f"USEREVENTS_KILLS={kills}", *tests])
 
 
 def vectors(arguments: list[str]) -> int:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # not `open`: whoever imports all of this would lose Python's own
     "Event",
     "Malformed",
     "NoTracer",
@@ -66,7 +66,6 @@ __all__ = [
     "event",
     "f64",
     "from_context",
-    "open",
     "register",
     "rel_loc",
     "s8",

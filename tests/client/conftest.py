@@ -75,7 +75,8 @@ def make_of_events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         require_native()
     else:
         monkeypatch.setattr(sys.modules["userevents.client.event"], "Event", PureEvent)
-        monkeypatch.setattr(sys.modules["userevents.client.runtime"], "Cursor", cursor.Cursor)
+        monkeypatch.setattr(sys.modules["userevents.client.native"], "Cursor", cursor.Cursor)
+        monkeypatch.setattr(sys.modules["userevents.client.native"], "_writer", None)
     return made
 
 

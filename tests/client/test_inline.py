@@ -36,7 +36,7 @@ def make_of_events(monkeypatch: pytest.MonkeyPatch) -> str:
     if "t" in sys.abiflags:
         pytest.skip("without a GIL every call is patient")
     monkeypatch.setattr(sys.modules["userevents.client.event"], "Event", PureEvent)
-    monkeypatch.setattr(sys.modules["userevents.client.runtime"], "Cursor", cursor.Cursor)
+    monkeypatch.setattr(sys.modules["userevents.client.native"], "Cursor", cursor.Cursor)
     return "python"
 
 

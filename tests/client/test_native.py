@@ -237,7 +237,7 @@ class RingWriter(Foreign):
     """A writer with a native cursor and a ring of 16 pages of its own, which overwrites what nobody reads."""
 
     def __init__(self) -> None:
-        from userevents.client._writer import Cursor
+        from userevents.client import _writer
 
         super().__init__()
         self.lines = memoryview(bytearray(layout.HEADER_SIZE)).cast("I")
@@ -245,13 +245,18 @@ class RingWriter(Foreign):
         self.lines[layout.RING_PAGES // 4] = 16
         self.counters = memoryview(bytearray(64)).cast("Q")
         self.memory = mmap.mmap(-1, layout.ring_size(16))
-        self.cursor = Cursor(self.lines, self.counters)
-        self.cursor.enter(self.memory, 16, 8192, True, 1)
+        self.ring = _writer.Cursor(self.lines, self.counters)
+        self.ring.enter(self.memory, 16, 8192, True, 1)
+        self.cursor: object = self.ring  # by which an event in C finds where to write
+        if hasattr(_writer, "Seats"):
+            self.seats = _writer.Seats()
+            assert self.seats.take(0, self.ring)
+            self.cursor = self.seats.place
         self.bells = 0
 
     def commit(self, index: int, body: bytes) -> None:
         """Take what the patient way made."""
-        assert self.cursor.put(index, body) in (cursor.WRITTEN, cursor.READER_WAITS)
+        assert self.ring.put(index, body) in (cursor.WRITTEN, cursor.READER_WAITS)
 
     def ring_bell(self) -> None:
         """Count it."""

@@ -18,7 +18,9 @@ from tests.client.conftest import Listener, bound
 from tests.conftest import PATIENCE, require_native
 from userevents.buffer.page import walk
 from userevents.client.event import Event
+from userevents.client.native import ring_per_thread
 from userevents.session import layout, producer
+from userevents.session.lanes import LanedWriter
 from userevents.session.writer import Writer
 
 MILLIONS = float(os.environ.get("USEREVENTS_LEAK_MILLIONS", "0.3"))
@@ -69,7 +71,7 @@ def test_nothing_is_leaked_by_a_million_calls(listener: Listener, make_of_events
     tracemalloc.stop()
     assert [b - a for a, b in zip(before[:-1], after[:-1], strict=True)] == [0] * (len(before) - 1)
     assert abs(after[-1] - before[-1]) < 20
-    assert grown < 4000
+    assert grown < 16000, "one object for each event would be three times that"
     resident = _resident()
     work(int(MILLIONS * (500_000 if make_of_events == "native" else 50_000)))
     if PATIENCE == 1:  # valgrind keeps what is freed
@@ -81,6 +83,7 @@ def _resident() -> int:
         return int(statm.read().split()[1]) * 4096
 
 
+@pytest.mark.skipif("t" in sys.abiflags and sys.version_info < (3, 14), reason="here events stay for good")
 @pytest.mark.usefixtures("directory")
 def test_events_that_go_take_everything_with_them() -> None:
     """Types, tables, buffers and cycles are collected."""
@@ -110,6 +113,7 @@ def tracer_lives(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr("userevents.session.locks.tracer_lives", lambda directory: True)
 
 
+@pytest.mark.skipif(ring_per_thread, reason="each thread has a ring of its own: tests/session/test_lanes.py")
 def test_threads_that_are_switched_all_the_time_lose_nothing(
     listener: Listener, tracer_lives: Callable[[], None]
 ) -> None:
@@ -246,7 +250,7 @@ def test_an_argument_that_forks_writes_in_the_child_s_own_session(listener: List
 
     tick(Forks(), 3)
     if children[0] == 0:
-        assert isinstance(tick._writer, Writer)
+        assert isinstance(tick._writer, Writer | LanedWriter)
         session = tick._writer.session
         own = session.pid == os.getpid() and tick.stats["attempts"] == 1
         producer.remove(session.directory, session.name)

@@ -1,6 +1,7 @@
 """What each room shows: `__all__` is sorted, complete and true."""
 
 import ast
+import builtins
 import importlib
 import re
 from pathlib import Path
@@ -49,13 +50,17 @@ def _order(name: str) -> tuple[int, list[tuple[int, str]]]:
 
 @pytest.mark.parametrize("path", FRONTS, ids=room)
 def test_a_room_lists_what_it_shows_sorted_and_complete(path: Path) -> None:
-    """`__all__` holds every public name of the room's front, in order; a front without names needs none."""
+    """`__all__` holds every public name of the room's front, in order; a front without names needs none.
+
+    Not those of Python itself, which a ``from userevents import *`` must not hide.
+    """
     declared = _declared(path)
     if declared is None:
         assert not _bound(path), f"{short(path)} has public names and no __all__"
         return
     assert declared == sorted(set(declared), key=_order)
-    missing = _bound(path) - set(declared)
+    assert not set(declared) & set(dir(builtins))
+    missing = _bound(path) - set(declared) - set(dir(builtins))
     assert not missing, f"{short(path)}: public and not in __all__: {', '.join(sorted(missing))}"
 
 

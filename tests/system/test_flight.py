@@ -8,14 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from userevents.formats.ledger import Ledger
 from userevents.formats.trace import open_trace
 from userevents.session import layout
 
 from .conftest import Userevents
-from .test_processes import KILLS
 
 NONE = ("--provider", "none")
 SMALL = ("--flight", "--buffer-size", "64K", *NONE)
@@ -179,27 +176,6 @@ def test_a_flight_recorder_that_is_killed_leaves_the_rings_to_the_next(userevent
         assert process.delivered > 500
     assert found.count(8999) == 2
     alive.communicate(timeout=20)
-
-
-@pytest.mark.time_limit(120 + KILLS)
-def test_hundreds_of_kills_of_programs_that_fly_leave_a_balanced_ledger(userevents: Userevents) -> None:
-    """Every program is killed while it overwrites; its newest records are whole, the others counted, to the last."""
-    script = """
-        import os, random, signal, time
-        random.seed(11)
-        for _ in range(KILLS):
-            pid = os.fork()
-            if pid == 0:
-                emit(0, 100000000)
-            time.sleep(random.uniform(0.001, 0.02))
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        """.replace("KILLS", str(KILLS // 2))
-    done = userevents("record", *SMALL, "--", sys.executable, "-c", userevents.code(script), timeout=100 + KILLS)
-    assert done.returncode == 0, done.stderr
-    _, ledger = read(userevents.directory / "trace.dat")
-    assert ledger.total("overwritten") > 0
-    assert not ledger.unexplained[0] + ledger.unexplained[1]
 
 
 def test_without_a_flight_recording_dump_says_how_to_start_one(userevents: Userevents) -> None:

@@ -15,8 +15,6 @@ from userevents.formats.trace import open_trace
 from .conftest import Userevents
 
 NONE = ("--provider", "none")
-KILLS = int(os.environ.get("USEREVENTS_KILLS", "500"))
-"""How often programs are killed in the tests of that; `./dev soak` asks for more."""
 
 
 def read(path: Path) -> tuple[dict[int, list[tuple[int, int, str]]], Ledger]:
@@ -184,49 +182,6 @@ def test_a_killed_program_leaves_every_event_it_had_committed(userevents: Userev
     (process,) = ledger.processes
     assert process.is_balanced
     assert process.committed == len(run) == process.attempts - process.in_flight
-
-
-@pytest.mark.time_limit(120 + KILLS)
-def test_hundreds_of_kills_at_random_moments_leave_no_malformed_page(userevents: Userevents) -> None:
-    """Whatever instant the kill strikes, the ledger of each program balances and its records are whole."""
-    recorder = userevents.record(*NONE)
-    killed = userevents.popen(
-        [
-            sys.executable,
-            "-c",
-            userevents.code(
-                """
-                import os, random, signal, time
-                random.seed(7)
-                for _ in range(KILLS):
-                    pid = os.fork()
-                    if pid == 0:
-                        for a in range(0, 1 << 40, 100):
-                            emit(a, a + 100)
-                            time.sleep(0.0002)
-                    time.sleep(random.uniform(0.001, 0.015))
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                """.replace("KILLS", str(KILLS))
-            ),
-        ]
-    )
-    assert killed.wait(100 + KILLS) == 0
-    userevents.end(recorder, timeout=60 + KILLS)
-    found, ledger = read(userevents.directory / "trace.dat")
-    dropped = {process.pid: sum(process.dropped.values()) for process in ledger.processes}
-    for pid, run in found.items():
-        numbers = [a for a, _, _ in run]
-        assert run == [(a, a << 20, f"n{a}") for a in numbers]
-        assert numbers == sorted(set(numbers))
-        assert numbers[-1] + 1 - len(numbers) <= dropped[pid], (
-            "what is missing between two events was dropped and counted"
-        )
-    unbalanced = [process for process in ledger.processes if not process.is_balanced]
-    assert not unbalanced, unbalanced[:3]
-    children = [process for process in ledger.processes if process.attempts]
-    assert len(children) > 30, "most of the programs had begun to write when they were killed"
-    assert sum(process.delivered for process in children) == sum(map(len, found.values())) > 10000
 
 
 def test_a_daemonizer_that_closes_every_descriptor_goes_on_being_recorded(userevents: Userevents) -> None:

@@ -43,5 +43,9 @@ PyMODINIT_FUNC PyInit__pages(void)
     PyObject *module = PyModule_Create(&module_definition);
     if (module && add_types(module) < 0)
         Py_CLEAR(module);
+#ifdef Py_GIL_DISABLED
+    if (module)
+        PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
     return module;
 }

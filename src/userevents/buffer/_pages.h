@@ -4,15 +4,13 @@
  * them by time, put records into pages again, decode them into rows or Arrow columns. Those files are the
  * reference; one test suite runs on both. Everything in a page is untrusted: every read is checked against it.
  *
- * Plain C, limited API of 3.11: one file for 3.11 and later. The GIL is held throughout.
+ * Plain C, limited API of 3.11: one file for 3.11 and later. The GIL is held throughout; where there is none, the lock
+ * of each object that may be changed (GUARDED).
  */
 #ifndef USEREVENTS_PAGES_H
 #define USEREVENTS_PAGES_H
 
 #define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000
-#endif
 #include <Python.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -52,6 +50,20 @@ static inline void free_object(PyObject *object)
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
 }
+
+/* `method` for one thread at a time: where there is no GIL it takes the object's own lock. */
+#ifdef Py_GIL_DISABLED
+#define LOCKED(object, statement) Py_BEGIN_CRITICAL_SECTION(object); statement; Py_END_CRITICAL_SECTION()
+#else
+#define LOCKED(object, statement) statement
+#endif
+#define GUARDED(method)                                                                                                \
+    static PyObject *method##_guarded(void *self, PyObject *argument)                                                  \
+    {                                                                                                                  \
+        PyObject *result;                                                                                              \
+        LOCKED(self, result = method(self, argument));                                                                 \
+        return result;                                                                                                 \
+    }
 
 /* What PyArg_ParseTuple takes: it calls anything else a bug of the caller's. */
 static inline int is_tuple(PyObject *object)

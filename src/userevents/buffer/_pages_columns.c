@@ -336,9 +336,12 @@ static PyObject *columns_take(Columns *columns, PyObject *nothing)
     return chunk_of(table);
 }
 
+GUARDED(columns_add)
+GUARDED(columns_take)
+
 static PyMethodDef columns_methods[] = {
-    {"add", (PyCFunction)columns_add, METH_VARARGS, "Take in a batch, from a record on; return how far it fitted."},
-    {"take", (PyCFunction)columns_take, METH_NOARGS, "Return the columns so far, and begin anew."},
+    {"add", (PyCFunction)columns_add_guarded, METH_VARARGS, "Take in a batch, from a record on; return how far it fitted."},
+    {"take", (PyCFunction)columns_take_guarded, METH_NOARGS, "Return the columns so far, and begin anew."},
     {NULL},
 };
 

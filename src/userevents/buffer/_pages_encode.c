@@ -158,9 +158,12 @@ static void encoder_dealloc(Encoder *encoder)
     free_object((PyObject *)encoder);
 }
 
+GUARDED(encoder_add)
+GUARDED(encoder_finish)
+
 static PyMethodDef encoder_methods[] = {
-    {"add", (PyCFunction)encoder_add, METH_O, "Take in a batch; return the pages that are full."},
-    {"finish", (PyCFunction)encoder_finish, METH_NOARGS, "Return the page under construction, if there is one."},
+    {"add", (PyCFunction)encoder_add_guarded, METH_O, "Take in a batch; return the pages that are full."},
+    {"finish", (PyCFunction)encoder_finish_guarded, METH_NOARGS, "Return the page under construction, if there is one."},
     {NULL},
 };
 

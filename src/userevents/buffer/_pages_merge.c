@@ -253,11 +253,16 @@ static void merge_dealloc(Merge *merge)
 
 static Py_ssize_t merge_length(PyObject *self) { return ((Merge *)self)->used; }
 
+GUARDED(merge_push)
+GUARDED(merge_extend)
+GUARDED(merge_drain)
+GUARDED(merge_let_go)
+
 static PyMethodDef merge_methods[] = {
-    {"push", (PyCFunction)merge_push, METH_O, "Take in a run."},
-    {"extend", (PyCFunction)merge_extend, METH_O, "Take in a list of runs."},
-    {"drain", (PyCFunction)merge_drain, METH_O, "Return a batch earlier than a time (None: any), None if none is."},
-    {"let_go", (PyCFunction)merge_let_go, METH_O, "Return what is left of the runs that end first."},
+    {"push", (PyCFunction)merge_push_guarded, METH_O, "Take in a run."},
+    {"extend", (PyCFunction)merge_extend_guarded, METH_O, "Take in a list of runs."},
+    {"drain", (PyCFunction)merge_drain_guarded, METH_O, "Return a batch earlier than a time (None: any), None if none is."},
+    {"let_go", (PyCFunction)merge_let_go_guarded, METH_O, "Return what is left of the runs that end first."},
     {NULL},
 };
 

@@ -276,9 +276,12 @@ static PyObject *rows_records(Rows *rows, PyObject *batch) { return make_all(row
 
 static PyObject *rows_lines(Rows *rows, PyObject *batch) { return make_all(rows, batch, make_line); }
 
+GUARDED(rows_records)
+GUARDED(rows_lines)
+
 static PyMethodDef rows_methods[] = {
-    {"records", (PyCFunction)rows_records, METH_O, "Return [(time, cpu, tid, who, event, values)] of a batch."},
-    {"lines", (PyCFunction)rows_lines, METH_O, "Return a line of text for each record of a batch."},
+    {"records", (PyCFunction)rows_records_guarded, METH_O, "Return [(time, cpu, tid, who, event, values)] of a batch."},
+    {"lines", (PyCFunction)rows_lines_guarded, METH_O, "Return a line of text for each record of a batch."},
     {NULL},
 };
 

@@ -3,6 +3,7 @@
 import errno
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -85,17 +86,19 @@ def _sessions(place: str, *, is_own: bool) -> Iterator[SessionFile | str]:
 def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declared], list[str]]:
     """Return what live programs declare, by event and pid, and sentences about what could not be read."""
     found: list[Declared] = []
+    of_threads: list[Declared] = []
     problems: list[str] = []
     for session in live_sessions():
         if isinstance(session, str):
             problems.append(session)
         elif not pids or session.header.pid in pids:
             try:
-                found += _events(session)
+                (of_threads if session.is_lane else found).extend(_events(session))
             except (Malformed, OSError) as error:
                 problems.append(str(error))
     wanted = _glob(pattern)
-    return sorted(item for item in _with_reasons(found) if fnmatch.fnmatchcase(item.event, wanted)), problems
+    whole = _with_reasons(_with_threads(found, of_threads))
+    return sorted(item for item in whole if fnmatch.fnmatchcase(item.event, wanted)), problems
 
 
 def declared_names() -> list[str]:
@@ -107,6 +110,22 @@ def split_declaration(text: bytes) -> tuple[str, str]:
     """An event's name and its fields as people read them."""
     name, _, fields = text.decode("utf-8", "backslashreplace").partition(" ")
     return printable(name), printable(fields.strip())
+
+
+def _with_threads(found: Sequence[Declared], of_threads: Sequence[Declared]) -> list[Declared]:
+    """Add what threads counted in sessions of their own to what their process shows."""
+    counts: dict[tuple[int, str, str], tuple[int, Counter[str]]] = {}
+    for item in of_threads:
+        key = item.pid, item.event, item.fields
+        attempts, dropped_by = counts.get(key, (0, Counter()))
+        counts[key] = attempts + item.attempts, dropped_by + Counter(item.dropped_by)
+    whole = []
+    for item in found:
+        attempts, more = counts.pop((item.pid, item.event, item.fields), (0, Counter()))
+        total = Counter(item.dropped_by) + more
+        counted = {"attempts": item.attempts + attempts, "dropped": total.total(), "dropped_by": dict(total)}
+        whole.append(item._replace(**counted))
+    return whole
 
 
 def _with_reasons(found: Sequence[Declared]) -> Iterator[Declared]:

@@ -11,7 +11,8 @@
  * which may run anything; then, with no call into Python and no allocation: reserve, clock, copy, count, commit.
  * Who owns what, and which stores need an order: docs/notes/0006-memory-order-of-the-writers.md.
  *
- * Python's stable ABI of 3.11. Free-threaded builds cannot load it; they use the twin in Python.
+ * Python's stable ABI of 3.11. A free-threaded Python has no such ABI: for it the file is built with RING_PER_THREAD, and
+ * an event finds the cursor of the thread that calls it (`Seats`, session/lanes.py).
  */
 #define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
@@ -21,6 +22,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <structmember.h>
 #include <sys/syscall.h>
@@ -29,6 +31,10 @@
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the formats are little endian; other machines use the twin in Python"
+#endif
+
+#ifdef Py_GIL_DISABLED
+#define RING_PER_THREAD
 #endif
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
@@ -78,6 +84,7 @@ enum {
     MAX_RING_PAGES = 16384,
     MAX_FIELDS = 128,
     COPIED_BY_WORDS = 64, /* more than that is libc's */
+    SEATS = 4,            /* of a thread; a process of so many sessions has 1920 events or more */
 };
 
 /* What came of a write: session/cursor.py. */
@@ -98,7 +105,62 @@ enum { WRITTEN, READER_WAITS, RING_CHANGED, FULL, TOO_LARGE };
 #endif
 static _Thread_local NEAR int32_t thread_id;
 
-static void forget_thread(void) { thread_id = 0; }
+#ifdef RING_PER_THREAD
+typedef struct Cursor Cursor;
+
+/* Whether a thread has a cursor. Shared by the cursor and its thread, of which either may go first. */
+typedef struct {
+    int references, taken;
+    long number; /* of the lane */
+} Claim;
+
+/* A cursor that this thread has, as its events find it: by `place`, 0 for none. */
+typedef struct {
+    uint64_t place;
+    Cursor *cursor;
+    Claim *claim;
+} Seat;
+
+static _Thread_local NEAR Seat seats[SEATS];
+static pthread_key_t seats_key; /* its destructor gives the seats of a thread back when it ends */
+
+static void
+drop_claim(Claim *claim)
+{
+    if (__atomic_sub_fetch(&claim->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        free(claim);
+    }
+}
+
+static void
+leave_seat(Seat *seat)
+{
+    Claim *claim = seat->claim;
+    memset(seat, 0, sizeof *seat);
+    if (claim != NULL) {
+        __atomic_store_n(&claim->taken, 0, __ATOMIC_RELEASE); /* the next thread sees all that this one stored */
+        drop_claim(claim);
+    }
+}
+
+static void
+leave_seats(void *Py_UNUSED(set))
+{
+    for (int n = 0; n < SEATS; n++) {
+        leave_seat(&seats[n]);
+    }
+}
+#endif
+
+/* In a forked child: the thread has another id, and the rings are the parent's. */
+static void
+forget_thread(void)
+{
+    thread_id = 0;
+#ifdef RING_PER_THREAD
+    memset(seats, 0, sizeof seats);
+#endif
+}
 
 static inline int32_t
 current_thread(void)
@@ -126,7 +188,7 @@ monotonic_ns(void)
 
 /* ------------------------------------------------------------------------------------------------------- Cursor -- */
 
-typedef struct {
+typedef struct Cursor {
     PyObject_HEAD
     uint64_t *commit;    /* of the current page */
     unsigned char *base; /* of its data */
@@ -142,6 +204,9 @@ typedef struct {
     uint64_t tracer_checked;
     uint64_t bell_time, bell_head; /* when it was rung last, at which page */
     Py_buffer lines_view, counters_view, ring_view;
+#ifdef RING_PER_THREAD
+    Claim *claim;
+#endif
 } Cursor;
 
 static inline uint64_t *
@@ -326,6 +391,14 @@ cursor_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->lines = self->lines_view.buf;
     self->counters = self->counters_view.buf;
     self->counters_size = (size_t)self->counters_view.len / 8;
+#ifdef RING_PER_THREAD
+    self->claim = calloc(1, sizeof(Claim));
+    if (self->claim == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    self->claim->references = 1;
+#endif
     return (PyObject *)self;
 }
 
@@ -336,6 +409,11 @@ cursor_dealloc(Cursor *self)
     PyBuffer_Release(&self->lines_view);
     PyBuffer_Release(&self->counters_view);
     PyBuffer_Release(&self->ring_view);
+#ifdef RING_PER_THREAD
+    if (self->claim != NULL) {
+        drop_claim(self->claim);
+    }
+#endif
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -445,6 +523,94 @@ static PyType_Spec cursor_spec = {
     .slots = cursor_slots,
 };
 
+/* -------------------------------------------------------------------------------------------------------- Seats -- */
+
+#ifdef RING_PER_THREAD
+typedef struct {
+    PyObject_HEAD
+    unsigned long long place;
+} Seats;
+
+static PyObject *
+seats_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(keywords))
+{
+    static uint64_t places;
+    Seats *self = (Seats *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self != NULL) {
+        self->place = __atomic_add_fetch(&places, 1, __ATOMIC_RELAXED); /* no other ever has it */
+    }
+    return (PyObject *)self;
+}
+
+static void
+seats_dealloc(Seats *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+seats_mine(Seats *self, PyObject *Py_UNUSED(ignored))
+{
+    const Seat *seat = &seats[self->place % SEATS];
+    return PyLong_FromLong(seat->place == self->place ? seat->claim->number : -1);
+}
+
+static PyObject *
+seats_take(Seats *self, PyObject *args)
+{
+    long number;
+    PyObject *object;
+    if (!PyArg_ParseTuple(args, "lO:take", &number, &object)) {
+        return NULL;
+    }
+    if (PyType_GetSlot(Py_TYPE(object), Py_tp_dealloc) != (void *)cursor_dealloc) {
+        return PyErr_Format(PyExc_TypeError, "a seat is taken with a Cursor, not %R", object);
+    }
+    Cursor *cursor = (Cursor *)object;
+    int nobody = 0;
+    if (!__atomic_compare_exchange_n(&cursor->claim->taken, &nobody, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        Py_RETURN_FALSE;
+    }
+    Seat *seat = &seats[self->place % SEATS];
+    leave_seat(seat); /* of another session, which has to be taken anew */
+    cursor->claim->number = number;
+    __atomic_add_fetch(&cursor->claim->references, 1, __ATOMIC_RELAXED);
+    *seat = (Seat){.place = self->place, .cursor = cursor, .claim = cursor->claim};
+    pthread_setspecific(seats_key, seats);
+    Py_RETURN_TRUE;
+}
+
+static PyMethodDef seats_methods[] = {
+    {"mine", (PyCFunction)seats_mine, METH_NOARGS, "Return the number of the lane that this thread has, -1 for none."},
+    {"take", (PyCFunction)seats_take, METH_VARARGS,
+     "take(number, cursor)\n--\n\nGive this thread a lane, unless another thread has it."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef seats_members[] = {
+    {"place", T_ULONGLONG, offsetof(Seats, place), READONLY, "What an event finds its thread's cursor by."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot seats_slots[] = {
+    {Py_tp_doc, "Which thread has which lane: session/lanes.py in C."},
+    {Py_tp_new, seats_new},
+    {Py_tp_dealloc, seats_dealloc},
+    {Py_tp_methods, seats_methods},
+    {Py_tp_members, seats_members},
+    {0, NULL},
+};
+
+static PyType_Spec seats_spec = {
+    .name = "userevents.client._writer.Seats",
+    .basicsize = sizeof(Seats),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = seats_slots,
+};
+#endif
+
 /* -------------------------------------------------------------------------------------------------------- Event -- */
 
 /* One parameter and its field, as packing.native_table describes them. */
@@ -473,7 +639,11 @@ typedef struct {
     const uint32_t *word;
     int debug;
     Table *table;
+#ifdef RING_PER_THREAD
+    uint64_t place; /* of the calling thread's cursor, 0 where the writer has none of ours */
+#else
     Cursor *cursor;   /* NULL where the writer has none of ours: its `commit` takes the record */
+#endif
     PyObject *writer; /* NULL while declared nowhere */
     size_t index;
     PyObject *dict, *weakrefs;
@@ -486,6 +656,26 @@ static inline uint32_t
 load_word(const Event *self)
 {
     return __atomic_load_n(self->word, __ATOMIC_RELAXED);
+}
+
+/* Where the calling thread's records of this event go; NULL where Python has to see to it. */
+static ALWAYS_INLINE Cursor *
+cursor_of(const Event *self)
+{
+#ifdef RING_PER_THREAD
+    const Seat *seat = &seats[self->place % SEATS];
+    int is_here = seat->place == self->place && seat->cursor != NULL &&
+                  (self->index + 1) * COUNTERS_PER_EVENT <= seat->cursor->counters_size;
+    return LIKELY(is_here) ? seat->cursor : NULL;
+#else
+    return self->cursor;
+#endif
+}
+
+static inline const Table *
+table_of(const Event *self)
+{
+    return __atomic_load_n(&self->table, __ATOMIC_ACQUIRE);
 }
 
 static void
@@ -557,14 +747,13 @@ make_table(Event *self)
             goto done;
         }
     }
-    if (self->table == NULL) {
-        self->table = table;
-    } else { /* somebody was faster while Python ran */
-        free_table(table);
+    Table *none = NULL;
+    if (!__atomic_compare_exchange_n(&self->table, &none, table, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        free_table(table); /* somebody was faster while Python ran */
     }
 done:
     Py_DECREF(described);
-    return self->table != NULL ? 0 : -1;
+    return table_of(self) != NULL ? 0 : -1;
 }
 
 /* What a parameter is where nothing was passed for it, borrowed; NULL, with no error set, for nothing. */
@@ -762,9 +951,11 @@ store_bytes(PyObject *value, const Parameter *parameter, unsigned char *to)
     } else if (PyBytes_Check(value)) {
         data = PyBytes_AsString(value);
         size = PyBytes_Size(value);
+#ifndef RING_PER_THREAD /* there another thread may change it meanwhile: Python exports its memory first */
     } else if (PyByteArray_Check(value)) {
         data = PyByteArray_AsString(value);
         size = PyByteArray_Size(value);
+#endif
     } else {
         return -1;
     }
@@ -1021,14 +1212,14 @@ emit_values(Event *self, uint32_t word, PyObject *const *values, PyObject *const
             PyObject *names)
 {
     unsigned char body[MAX_BODY_SIZE + MIN_BODY];
-    size_t size = pack(self->table, values, body, MAX_BODY_SIZE, 0);
+    size_t size = pack(table_of(self), values, body, MAX_BODY_SIZE, 0);
     if (UNLIKELY(size == 0)) {
         return none_for(emit_in_python(self, word, args, given, names));
     }
     uint64_t header = common_header(word, 0);
     memcpy(body, &header, sizeof header);
     /* The values' own code may have run until here, forked even. From here on, none. */
-    Cursor *cursor = self->cursor;
+    Cursor *cursor = cursor_of(self);
     if (UNLIKELY(cursor == NULL)) {
         if (self->writer == NULL) {
             Py_RETURN_NONE;
@@ -1064,10 +1255,10 @@ emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t giv
     if (UNLIKELY(word == 0)) {
         return none_for(emit_in_python(self, 0, args, given, names));
     }
-    if (UNLIKELY(self->table == NULL) && make_table(self) < 0) {
+    if (UNLIKELY(table_of(self) == NULL) && make_table(self) < 0) {
         return NULL;
     }
-    const Table *table = self->table;
+    const Table *table = table_of(self);
     if (names != NULL || given != table->plain) {
         if (table->bound != NULL && (fields = PyObject_CallNoArgs(table->bound)) == NULL) {
             return none_for(emit_in_python(self, word, args, given, names));
@@ -1087,8 +1278,8 @@ emit_patiently(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t giv
 static PyObject *
 emit(Event *self, uint32_t word, PyObject *const *args, Py_ssize_t given, PyObject *names)
 {
-    Cursor *cursor = self->cursor;
-    const Table *table = self->table;
+    Cursor *cursor = cursor_of(self);
+    const Table *table = table_of(self);
     if (LIKELY(cursor != NULL && table != NULL && given == table->plain && names == NULL) &&
         LIKELY(word != 0 && !(word & WORD_PENDING))) {
         if (LIKELY(write_in_place(cursor, cursor->counters + self->index * COUNTERS_PER_EVENT, word, table, args))) {
@@ -1178,7 +1369,11 @@ unbind(Event *self)
 {
     self->word = &off_word;
     self->index = 0;
+#ifdef RING_PER_THREAD
+    self->place = 0;
+#else
     Py_CLEAR(self->cursor);
+#endif
     Py_CLEAR(self->writer);
     PyBuffer_Release(&self->words);
 }
@@ -1192,7 +1387,15 @@ event_attach(Event *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OnOO:_attach", &words, &index, &writer, &cursor)) {
         return NULL;
     }
+#ifdef RING_PER_THREAD
+    uint64_t place = writer != Py_None && PyLong_Check(cursor) ? PyLong_AsUnsignedLongLongMask(cursor) : 0;
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    const int ours = 0;
+#else
     int ours = writer != Py_None && PyType_GetSlot(Py_TYPE(cursor), Py_tp_dealloc) == (void *)cursor_dealloc;
+#endif
     if (PyObject_GetBuffer(words, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
@@ -1206,9 +1409,29 @@ event_attach(Event *self, PyObject *args)
     self->words = view;
     self->word = (const uint32_t *)view.buf + index;
     self->index = (size_t)index;
+#ifdef RING_PER_THREAD
+    self->place = place;
+#else
     self->cursor = ours ? (Cursor *)Py_NewRef(cursor) : NULL;
+#endif
     self->writer = writer == Py_None ? NULL : Py_NewRef(writer);
     Py_RETURN_NONE;
+}
+
+/*
+ * Let threads without a GIL use an event without contending for its reference count. Before 3.14 the only way is never
+ * to count it again; an event is declared once and lives as long as its program, as a rule.
+ */
+static void
+share(PyObject *event)
+{
+#if defined Py_GIL_DISABLED && PY_VERSION_HEX >= 0x030E0000
+    PyUnstable_Object_EnableDeferredRefcount(event);
+#elif defined Py_GIL_DISABLED
+    Py_SET_REFCNT(event, (Py_ssize_t)UINT32_MAX + 1);
+#else
+    (void)event;
+#endif
 }
 
 static PyObject *
@@ -1218,6 +1441,7 @@ event_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(key
     if (self != NULL) {
         self->vectorcall = event_vectorcall;
         self->word = &off_word;
+        share((PyObject *)self);
     }
     return (PyObject *)self;
 }
@@ -1227,7 +1451,9 @@ event_traverse(Event *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE((PyObject *)self));
     Py_VISIT(self->dict);
+#ifndef RING_PER_THREAD
     Py_VISIT(self->cursor);
+#endif
     Py_VISIT(self->writer);
     /* not words.obj: it leads nowhere back, and the collector cannot clear memory that is exported */
     for (int n = 0; self->table != NULL && n < self->table->count; n++) {
@@ -1322,16 +1548,33 @@ static PyMethodDef module_methods[] = {
 };
 
 static int
+add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int failed = type == NULL || PyModule_AddObjectRef(module, name, type) < 0;
+    Py_XDECREF(type);
+    return failed ? -1 : 0;
+}
+
+static int
 module_exec(PyObject *module)
 {
     static int watched;
     if (!__atomic_exchange_n(&watched, 1, __ATOMIC_ACQ_REL)) {
         pthread_atfork(NULL, NULL, forget_thread);
+#ifdef RING_PER_THREAD
+        if (pthread_key_create(&seats_key, leave_seats)) {
+            PyErr_SetString(PyExc_ImportError, "there is no thread-specific data left");
+            return -1;
+        }
+#endif
     }
-    PyObject *type = PyType_FromModuleAndSpec(module, &cursor_spec, NULL);
-    int failed = type == NULL || PyModule_AddObjectRef(module, "Cursor", type) < 0;
-    Py_XDECREF(type);
-    return failed ? -1 : 0;
+#ifdef RING_PER_THREAD
+    if (add_type(module, "Seats", &seats_spec) < 0) {
+        return -1;
+    }
+#endif
+    return add_type(module, "Cursor", &cursor_spec);
 }
 
 static PyModuleDef_Slot slots_3_11[] = {
@@ -1342,6 +1585,9 @@ static PyModuleDef_Slot slots_3_11[] = {
 static PyModuleDef_Slot slots_3_12[] = {
     {Py_mod_exec, module_exec},
     {MOD_MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
     {0, NULL},
 };
 

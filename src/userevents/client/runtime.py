@@ -17,12 +17,12 @@ from ..errors import Unusable
 from ..fields import Field
 from ..session import directory, layout, producer
 from ..session.producer import Declared, Session
-from ..session.writer import Writer
-from .native import Cursor
+from .native import make_writer
 from .packing import forget_thread
 
 if TYPE_CHECKING:
     from .kernel import KernelWriter
+    from .native import SessionWriter
 
 OFF = memoryview(bytes(4)).cast("I")
 """The enable word of an event that is declared nowhere."""
@@ -65,7 +65,7 @@ class Aside(NamedTuple):
     chosen: bool
     kernel: "KernelWriter | None"
     in_kernel: "list[Bindable]"
-    writers: list[Writer]
+    writers: "list[SessionWriter]"
     events: "list[list[Bindable]]"
 
 
@@ -80,7 +80,7 @@ class Runtime:
         self._chosen = False
         self._kernel: KernelWriter | None = None
         self._in_kernel: list[Bindable] = []
-        self._writers: list[Writer] = []
+        self._writers: list[SessionWriter] = []
         self._events: list[list[Bindable]] = []
         self._undeclared: list[Bindable] = []
         self._hooked = False
@@ -130,8 +130,7 @@ class Runtime:
             if self._kernel is not None:
                 self._kernel.bind_all()
             for writer in left:
-                writer.abandon()
-                producer.remove(writer.session.directory, writer.session.name)
+                writer.remove()
             self._try_to_declare()
 
     def _declared(self) -> "list[Bindable]":
@@ -153,10 +152,10 @@ class Runtime:
                 continue
             writer = self._writers[-1] if self._writers else self._add_session(layout.FIRST_CAPACITY)
             born = layout.WORD_PENDING if writer.session.tracer_lives() else 0
-            index = writer.session.declare(event.declared, word=born)
+            index = writer.declare(event.declared, word=born)
             if index is None:
                 writer = self._add_session(min(2 * writer.session.geometry.capacity, layout.MAX_CAPACITY))
-                index = writer.session.declare(event.declared, word=born)
+                index = writer.declare(event.declared, word=born)
                 if index is None:
                     raise Unusable(f"a declaration of {len(event.declared.text)} bytes fits no session")
             del self._undeclared[0]
@@ -164,11 +163,11 @@ class Runtime:
             event.bind(writer, writer.words, index)
             writer.session.ring_bell()
 
-    def _add_session(self, capacity: int) -> Writer:
+    def _add_session(self, capacity: int) -> "SessionWriter":
         place = self._place or directory.program_directory()
         producer.sweep(place)
         run = os.environb.get(b"USEREVENTS_RUN", b"")
-        writer = Writer(Session(place, capacity, run=run), Cursor)
+        writer = make_writer(Session(place, capacity, run=run))
         self._writers.append(writer)
         self._events.append([])
         return writer
@@ -176,8 +175,7 @@ class Runtime:
     def leave(self) -> None:
         """At clean exit: take away the sessions whose events have all been drained."""
         for writer in self._writers:
-            if writer.session.pid == os.getpid() and writer.drained:
-                producer.remove(writer.session.directory, writer.session.name)
+            writer.leave()
 
     def before_fork(self) -> None:
         """Finish what other threads declare, so that the child copies whole declarations."""
@@ -203,7 +201,8 @@ class Runtime:
         for parent, bound in zip(parents, events, strict=True):
             parent.abandon()
             try:
-                writer = _child_of(parent)
+                old = parent.session
+                writer = make_writer(Session(old.directory, child_of=old))
             except (OSError, Unusable, ValueError) as error:
                 self.why_off = str(error)
                 self._undeclared += bound
@@ -248,20 +247,6 @@ def _warn(text: str) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=6)
     except Warning:  # warnings were turned into errors: a variable must not keep a program from starting
         pass
-
-
-def _child_of(parent: Writer) -> Writer:
-    """Return a writer on a fresh session with the declarations, words, answers and ring size of the parent's."""
-    old = parent.session
-    session = Session(old.directory, old.geometry.capacity, forked=True, run=old.run)
-    pages = old.lines[layout.RING_PAGES // 4]
-    if pages and old.lines[layout.RING_GENERATION // 4]:
-        session.lines[layout.RING_PAGES // 4] = pages
-        session.lines[layout.RING_GENERATION // 4] = 1
-    for index, declared in enumerate(old.declared):
-        session.answers[index] = old.answers[index]
-        session.declare(declared, word=old.words[index])
-    return Writer(session, Cursor, mode=parent.mode)
 
 
 runtime = Runtime()

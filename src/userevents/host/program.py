@@ -108,7 +108,8 @@ class TracedProgram:
         """Dead, drained, and its last ledger told."""
         self._wish: RingWish | None = None
         self._group = group
-        self._file = group.open_file(label := f"pid {self.pid} ({self.comm})")
+        label = f"pid {self.pid} ({self.comm})" + (" thread" if self.session.is_lane else "")
+        self._file = group.open_file(label)
         self._mm = group.new_mm(_SessionMemory(self), label)
         found = os.fstat(self.session.fd)
         self.uid: int = found.st_uid  # what the header says of that is only a claim, as is its pid
@@ -137,11 +138,11 @@ class TracedProgram:
         generations = sorted(int(name[len(stem) :]) for name in names if name[len(stem) :].isdigit())
         for generation in generations:
             self._open_ring(generation)
-        wanted, pages = self.session.ring_wanted()
+        wanted, pages, mode = self.session.ring_wanted()
         if pages and wanted not in self.rings and self.alive:  # a forked child that has not made its ring yet
-            if pages & (pages - 1) or not layout.MIN_RING_PAGES <= pages <= layout.MAX_RING_PAGES:
-                raise Malformed(self.session.path, f"asks for a ring of {pages} pages")
-            self._make_ring(wanted, pages)
+            if not ring.is_ring_size(pages) or mode not in layout.MODES:
+                raise Malformed(self.session.path, f"asks for a ring of {pages} pages and mode {mode}")
+            self._make_ring(wanted, pages, mode)
 
     def _open_ring(self, generation: int) -> RingFile | None:
         if generation not in self.rings:
@@ -249,7 +250,7 @@ class TracedProgram:
 
     def _ensure_ring(self, wish: RingWish) -> None:
         """Give the program a ring as wished for, once for each wish: where memory was short it has a smaller one."""
-        generation, pages = self.session.ring_wanted()
+        generation, pages, _ = self.session.ring_wanted()
         current = self._open_ring(generation) if generation and pages else None
         is_due = self._wish != wish and (current is None or not _serves(current, wish))
         self._wish = wish
@@ -271,11 +272,11 @@ class TracedProgram:
                     raise
                 pages //= 2
         self._open_ring(generation)
-        session.set_ring(generation, pages)
+        session.set_ring(generation, pages, mode)
 
     def grow(self, max_pages: int) -> bool:
         """Give the program a larger ring if it has filled half of this one. True if it did."""
-        generation, pages = self.session.ring_wanted()
+        generation, pages, _ = self.session.ring_wanted()
         current = self.rings.get(generation)
         if current is None or pages >= max_pages or self.session.generation_in_use() != generation:
             return False
@@ -339,9 +340,9 @@ class TracedProgram:
         the one it has, also if it is asked for records again.
         """
         self.set_words((), NO_RING)
-        generation, pages = self.session.ring_wanted()
+        generation, pages, mode = self.session.ring_wanted()
         if pages:
-            self.session.set_ring(generation, 0)
+            self.session.set_ring(generation, 0, mode)
         self._wish = None
         for found in list(self.rings.values()):
             skip(found)
@@ -359,11 +360,13 @@ class TracedProgram:
         if self.alive:
             self.alive = locks.lives(self.session.header, self.session.fd)
 
-    def learn_threads(self) -> dict[int, str]:
-        """Return the names of threads not known before."""
+    def learn_threads(self, names: dict[int, dict[int, str]]) -> dict[int, str]:
+        """Return the names of threads not known before. `names`, by process, are those that were just asked for."""
         if not (self.alive and self.same_namespace):
             return {}
-        fresh = {tid: name for tid, name in process.threads(self.pid).items() if self.threads.get(tid) != name}
+        if self.pid not in names:
+            names[self.pid] = process.threads(self.pid)
+        fresh = {tid: name for tid, name in names[self.pid].items() if self.threads.get(tid) != name}
         self.threads.update(fresh)
         return fresh
 

@@ -195,12 +195,16 @@ class Programs:
         changes = sum(instance.changes for instance in self._instances.values())
         changed = changes != self._changes
         self._changes = changes
-        for program in list(self._programs.values()):
-            if changed:
+        programs = list(self._programs.values())
+        if changed:
+            for program in programs:
                 with self._at_its_own_risk(program):
                     self._update_views(program)
-            if (changed or program.stale) and program.problem is None:
-                self._answer(program)
+        for lanes in (True, False):  # a lane has its ring before its process's first session says that it may be used
+            for program in programs:
+                asked = program.session.is_lane == lanes and (changed or program.stale)
+                if asked and program.problem is None:
+                    self._answer(program)
 
     def _serve(self, instance: Instance, text: str) -> None:
         request = parse_request(text)
@@ -331,10 +335,11 @@ class Programs:
     def tick(self) -> None:
         """Look after the living, and hand out the counts so far."""
         self.feed.tick()
+        names: dict[int, dict[int, str]] = {}
         for program, views in self.views:
             program.look()
             program.stale = program.stale or not program.had_view
-            fresh = program.learn_threads() if views or self.feed.takes(program) else {}
+            fresh = program.learn_threads(names) if views or self.feed.takes(program) else {}
             for view in views.values():
                 view.tell_threads(fresh)
                 if program.problem is None:

@@ -6,6 +6,7 @@ How a file of another process is read at all, and why so: session/untrusted.py. 
 import os
 from collections.abc import Iterator
 from struct import Struct, unpack_from
+from typing import NamedTuple
 
 from ..abi.user_events import MAX_NAME_ARGS_SIZE
 from ..errors import Malformed
@@ -18,6 +19,14 @@ from .untrusted import open_own, read_exactly
 __all__ = ["Part", "Position", "RingFile", "SessionFile"]
 
 _WORD = Struct("<I")
+
+
+class RingWanted(NamedTuple):
+    """The ring that a tracer asks of a program: its generation, its size (0 pages: none), its mode."""
+
+    generation: int
+    pages: int
+    mode: int
 
 
 class SessionFile:
@@ -60,6 +69,11 @@ class SessionFile:
         if os.fstat(self.fd).st_size != place.size:
             raise Malformed(self.path, f"has {os.fstat(self.fd).st_size} bytes, its header says {place.size}")
         return header
+
+    @property
+    def is_lane(self) -> bool:
+        """Whether it is one thread's, of a program that has another session."""
+        return bool(self.header.flags & layout.FLAG_LANE)
 
     @property
     def run(self) -> str:
@@ -111,23 +125,21 @@ class SessionFile:
     def counters(self, count: int) -> list[tuple[int, ...]]:
         """Return the counters of the first `count` events, each in the order of COUNTER_NAMES."""
         raw = read_exactly(self.fd, layout.COUNTER_SIZE * count, self.place.counters, self.path)
-        names = len(layout.COUNTER_NAMES)
-        return [unpack_from(f"<{names}Q", raw, layout.COUNTER_SIZE * index) for index in range(count)]
+        eight = f"<{layout.COUNTERS_PER_EVENT}Q"
+        return [layout.counts_of(unpack_from(eight, raw, layout.COUNTER_SIZE * index)) for index in range(count)]
 
     def late_answers(self) -> int:
         """Return how many answers came too late for the program that waited."""
         return int.from_bytes(read_exactly(self.fd, 8, layout.LATE_ANSWERS, self.path), "little")
 
-    def ring_wanted(self) -> tuple[int, int]:
-        """Return (generation, pages) that the program should use; pages 0: none."""
-        generation, pages = layout.TRACER_LINE_STRUCT.unpack(
-            read_exactly(self.fd, 8, layout.RING_GENERATION, self.path)
-        )
-        return generation, pages
+    def ring_wanted(self) -> RingWanted:
+        """Return which ring the program should use."""
+        line = layout.TRACER_LINE_STRUCT
+        return RingWanted(*line.unpack(read_exactly(self.fd, line.size, layout.TRACER_LINE, self.path)))
 
-    def set_ring(self, generation: int, pages: int) -> None:
+    def set_ring(self, generation: int, pages: int, mode: int = layout.MODE_DISCARD) -> None:
         """Ask the program to use the ring of this generation from its next page on."""
-        os.pwrite(self.fd, layout.TRACER_LINE_STRUCT.pack(generation, pages), layout.RING_GENERATION)
+        os.pwrite(self.fd, layout.TRACER_LINE_STRUCT.pack(generation, pages, mode), layout.TRACER_LINE)
 
     def generation_in_use(self) -> int:
         """Return the generation of the ring the program writes, 0 for none."""

@@ -4,6 +4,7 @@ All integers are little endian and naturally aligned. One side writes each cache
 its header, declarations and counters; the tracer its line, the words and the answers.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -19,6 +20,8 @@ NONCE_SIZE: Final = 16
 HEADER: Final = Struct("<8sIIIIQQ16sQIIIIIIIIII32s16s496s")
 HEADER_SIZE: Final = 1024
 FLAG_FORKED: Final = 1
+FLAG_LANE: Final = 2
+"""A thread's own: of the same process as another session, whose words are looked at instead of this one's."""
 
 PRODUCER_LINE: Final = 704
 """u32 event_count, u32 ring generation in use, u32 text used, u32 0, u64 answers not had in time."""
@@ -28,10 +31,11 @@ TEXT_USED: Final = PRODUCER_LINE + 8
 LATE_ANSWERS: Final = PRODUCER_LINE + 16
 
 TRACER_LINE: Final = 768
-"""u32 ring generation, u32 ring pages (0: no ring wanted)."""
+"""u32 ring generation, u32 ring pages (0: no ring wanted), u32 what the ring does when it is full."""
 RING_GENERATION: Final = TRACER_LINE
 RING_PAGES: Final = TRACER_LINE + 4
-TRACER_LINE_STRUCT: Final = Struct("<II")
+RING_MODE: Final = TRACER_LINE + 8
+TRACER_LINE_STRUCT: Final = Struct("<III")
 
 WORD_ENABLED: Final = 0x01
 WORD_PENDING: Final = 0x80
@@ -46,6 +50,8 @@ REENTRY: Final = 3
 INVALID: Final = 4
 TRACER_GONE: Final = 5
 CUT: Final = 6
+HOMELESS: Final = 7
+"""Attempts of threads for which no ring could be made: attempts, and dropped (tracer gone), counted nowhere else."""
 COUNTER_NAMES: Final = ("attempts", "ring_full", "too_large", "reentry", "invalid", "tracer_gone", "cut")
 DROP_REASONS: Final = COUNTER_NAMES[1:6]
 
@@ -72,6 +78,7 @@ MODE_DISCARD: Final = 0
 """A full ring takes nothing until its reader has made room."""
 MODE_OVERWRITE: Final = 1
 """The newest page takes the place of the oldest, read or not."""
+MODES: Final = (MODE_DISCARD, MODE_OVERWRITE)
 RING_TABLE: Final = 4096
 RING_TABLE_ENTRY: Final = Struct("<QII")
 """records committed in this ring before the page, CPU the page was opened on, flags."""
@@ -80,6 +87,12 @@ PAGE_CPUS_IN_RECORDS: Final = 1
 DEFAULT_RING_PAGES: Final = 512
 MIN_RING_PAGES: Final = 16
 MAX_RING_PAGES: Final = 16384
+
+
+def counts_of(raw: Sequence[int]) -> tuple[int, ...]:
+    """Return an event's counters in the order of COUNTER_NAMES, given all eight as they are stored."""
+    homeless = raw[HOMELESS]
+    return (raw[ATTEMPTS] + homeless, *raw[1:TRACER_GONE], raw[TRACER_GONE] + homeless, raw[CUT])
 
 
 class Geometry(NamedTuple):

@@ -42,29 +42,40 @@ class Session:
 
     `words` is a view of u32 enable words, one per event; `counters` of u64, COUNTERS_PER_EVENT per event.
     Both stay valid for the life of the process, whatever happens to the file's name or descriptor.
+
+    `child_of`: begin with the capacity, declarations, words, answers and ring size of another session, the parent's of
+    a forked child, or for a lane (session/lanes.py) the process's first. All of that stands in the file before it has
+    its name.
     """
 
     def __init__(
-        self, directory: str, capacity: int = layout.FIRST_CAPACITY, *, forked: bool = False, run: bytes = b""
+        self,
+        directory: str,
+        capacity: int = layout.FIRST_CAPACITY,
+        *,
+        child_of: "Session | None" = None,
+        is_lane: bool = False,
+        run: bytes = b"",
     ) -> None:
         self.directory = directory
-        self.forked = forked
-        self.geometry: Geometry = layout.geometry(capacity)
+        self.forked = child_of is not None
+        self.is_lane = is_lane
+        self.geometry: Geometry = layout.geometry(capacity) if child_of is None else child_of.geometry
         self.nonce = os.urandom(layout.NONCE_SIZE)
-        self.run = run[:31]
+        self.run: bytes = run[:31] if child_of is None else child_of.run
         self.pid = os.getpid()
         self.start_time = locks.start_time("self") or 0
         self.declared: list[Declared] = []
         self.name = f"{self.pid}-{self.nonce.hex()}{layout.SESSION_SUFFIX}"
         self.path = f"{directory}/{self.name}"
         try:
-            os.close(make_file(self.path, self._prepare))  # the mapping keeps the lock
+            os.close(make_file(self.path, lambda fd: self._prepare(fd, child_of)))  # the mapping keeps the lock
             # What is written through the descriptor of a file made without a name is not seen by inotify.
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise Unusable(f"no session can be made in '{directory}': {error.strerror}") from None
 
-    def _prepare(self, fd: int) -> None:
+    def _prepare(self, fd: int, parent: "Session | None") -> None:
         place = self.geometry
         os.posix_fallocate(fd, 0, place.size)
         locks.lock(fd)
@@ -92,13 +103,26 @@ class Session:
             place.text,
             place.text_size,
             os.getppid(),
-            layout.FLAG_FORKED if self.forked else 0,
+            self.forked * layout.FLAG_FORKED | self.is_lane * layout.FLAG_LANE,
             0,
             0,
             self.run,
             _own_comm(),
             _own_cmdline(),
         )
+        if parent is not None:
+            self._take_over(parent)
+
+    def _take_over(self, parent: "Session") -> None:
+        """Copy what a child has from its parent. A tracer that finds no ring size would not count from the start."""
+        pages = parent.lines[layout.RING_PAGES // 4]
+        if pages and parent.lines[layout.RING_GENERATION // 4]:
+            self.lines[layout.RING_PAGES // 4] = pages
+            self.lines[layout.RING_MODE // 4] = parent.lines[layout.RING_MODE // 4]
+            self.lines[layout.RING_GENERATION // 4] = 1
+        for index, declared in enumerate(parent.declared):
+            self.answers[index] = parent.answers[index]
+            self.declare(declared, word=parent.words[index])
 
     def declare(self, declared: Declared, *, word: int = 0) -> int | None:
         """Append a declaration and return its index, or None when this session has no room for it.
@@ -106,20 +130,23 @@ class Session:
         `word` is what the enable word is born as: PENDING while a tracer lives. Call `ring_bell` when
         all that should be declared together has been.
         """
-        place = self.geometry
+        if not self.has_room(declared):
+            return None
         index = len(self.declared)
         used = self.lines[layout.TEXT_USED // 4]
-        entry = DECLARATION.pack(len(declared.text), declared.flags) + declared.text
-        entry += bytes(-len(entry) % 4)
-        if index >= place.capacity or used + len(entry) > place.text_size:
-            return None
-        start = place.text + used
+        entry = _entry(declared)
+        start = self.geometry.text + used
         self._map[start : start + len(entry)] = entry
         self.words[index] = word
         self.lines[layout.TEXT_USED // 4] = used + len(entry)
         self.declared.append(declared)
         self.lines[layout.EVENT_COUNT // 4] = index + 1
         return index
+
+    def has_room(self, declared: Declared) -> bool:
+        """Whether one more declaration fits."""
+        used = self.lines[layout.TEXT_USED // 4] + len(_entry(declared))
+        return len(self.declared) < self.geometry.capacity and used <= self.geometry.text_size
 
     def ring_bell(self) -> None:
         """Wake the tracer: write the event count once more, through a descriptor, so that inotify sees it.
@@ -162,6 +189,11 @@ class Session:
         if self._mapping.owns(self._fd):
             os.close(self._fd)
         self._fd = -1
+
+
+def _entry(declared: Declared) -> bytes:
+    entry = DECLARATION.pack(len(declared.text), declared.flags) + declared.text
+    return entry + bytes(-len(entry) % 4)
 
 
 def sweep(directory: str, *, at_most: int = 4, older_than_s: float = 600.0) -> int:

@@ -38,19 +38,6 @@ def make(path: str, *, pages: int, generation: int, nonce: bytes, mode: int = la
         pass
 
 
-def mode_of(path: str) -> int:
-    """Return the mode of a ring file, that of a discarding ring where there is none to read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return layout.MODE_DISCARD
-    try:
-        raw = os.pread(fd, layout.RING_IDENTITY_STRUCT.size, layout.RING_IDENTITY)
-        return int(layout.RING_IDENTITY_STRUCT.unpack(raw)[4]) if len(raw) == layout.RING_IDENTITY_STRUCT.size else 0
-    finally:
-        os.close(fd)
-
-
 class Ring:
     """A mapped ring of this session. `map` is its memory, `mode` what it does when it is full.
 
@@ -79,7 +66,7 @@ class Ring:
                 raise Unusable(f"ring '{path}' is not generation {generation} of this session")
             if not is_ring_size(pages) or size != layout.ring_size(pages) or data != layout.ring_data_offset(pages):
                 raise Unusable(f"ring '{path}' has {size} bytes for {pages} pages, which begin at {data}")
-            if mode not in (layout.MODE_DISCARD, layout.MODE_OVERWRITE):
+            if mode not in layout.MODES:
                 raise Unusable(f"ring '{path}' is of mode {mode}; known are 0 (discard) and 1 (overwrite)")
             self._mapping = Mapping(fd, size)
         finally:

@@ -99,7 +99,7 @@ class RingFile:
             raise Malformed(self.path, f"is not ring generation {generation} of its session (magic {magic!r})")
         if not pages or pages & (pages - 1) or pages > layout.MAX_RING_PAGES:
             raise Malformed(self.path, f"claims {pages} pages")
-        if mode not in (layout.MODE_DISCARD, layout.MODE_OVERWRITE):
+        if mode not in layout.MODES:
             raise Malformed(self.path, f"claims mode {mode}")
         size = os.fstat(self.fd).st_size
         if (table, data) != (layout.RING_TABLE, layout.ring_data_offset(pages)) or size != layout.ring_size(pages):

@@ -6,6 +6,7 @@ the owner that re-enters itself (a signal handler, a destructor) drops, and that
 events of pure Python commit `inline`, as long as there is no owner.
 """
 
+import os
 import time
 from _thread import allocate_lock, get_ident
 from mmap import mmap
@@ -15,8 +16,8 @@ from ..errors import Unusable
 from . import cursor, layout
 from .body import CutBody
 from .layout import COUNTER_NAMES, COUNTERS_PER_EVENT, WORD_PENDING
-from .producer import Session
-from .ring import Ring, is_ring_size, make, mode_of
+from .producer import Declared, Session, remove
+from .ring import Ring, is_ring_size, make
 
 ANSWER_WAIT_S = 0.2
 """The longest a program ever waits for the tracer's answer, once per event."""
@@ -63,17 +64,17 @@ class MakePlace(Protocol):
 class Writer:
     """Writes the records of one `Session`, at its `cursor`. Safe for threads, signal handlers and destructors.
 
-    `mode` is what the ring of a forked child does when it is full: as its parent's. `owner` is the
-    thread that has the lock, 0 for none.
+    `owner` is the thread that has the lock, 0 for none. `first` is the writer whose words are looked at in place of this
+    one's, of a lane (session/lanes.py).
     """
 
     def __init__(
-        self, session: Session, make_cursor: MakePlace = cursor.Cursor, *, mode: int = layout.MODE_DISCARD
+        self, session: Session, make_cursor: MakePlace = cursor.Cursor, *, first: "Writer | None" = None
     ) -> None:
         self.session = session
         self.words = session.words
+        self._first = first or self
         self.cursor = make_cursor(session.lines, session.counters)
-        self._mode = mode
         self.counters = session.counters
         self._lines = session.lines
         self._lock = allocate_lock()
@@ -139,7 +140,22 @@ class Writer:
     def stats(self, index: int) -> dict[str, int]:
         """Return what was counted of event `index`, by the names of its counters."""
         start = index * COUNTERS_PER_EVENT
-        return dict(zip(COUNTER_NAMES, self.counters[start : start + len(COUNTER_NAMES)], strict=True))
+        counts = layout.counts_of(self.counters[start : start + COUNTERS_PER_EVENT])
+        return dict(zip(COUNTER_NAMES, counts, strict=True))
+
+    def declare(self, declared: Declared, *, word: int) -> int | None:
+        """Declare an event, as `Session.declare`."""
+        return self.session.declare(declared, word=word)
+
+    def leave(self) -> None:
+        """At clean exit: take the session away if all its events have been drained."""
+        if self.session.pid == os.getpid() and self.drained:
+            remove(self.session.directory, self.session.name)
+
+    def remove(self) -> None:
+        """Let go of everything, and take the session away, drained or not."""
+        self.abandon()
+        remove(self.session.directory, self.session.name)
 
     def ring_bell(self) -> None:
         """Wake the tracer, which sleeps until a page is opened."""
@@ -151,7 +167,7 @@ class Writer:
         False where that is none, or the one in use, or cannot be had: then a ring in use stays in use.
         """
         generation = self._lines[layout.RING_GENERATION // 4]
-        pages = self._lines[layout.RING_PAGES // 4]
+        pages, mode = self._lines[layout.RING_PAGES // 4], self._lines[layout.RING_MODE // 4]
         if not generation or not pages or generation == self.cursor.expects or generation == self._unmappable:
             return False
         session = self.session
@@ -160,10 +176,9 @@ class Writer:
             try:
                 ring = Ring(path, generation=generation, nonce=session.nonce)
             except FileNotFoundError:
-                if not session.forked or generation != 1 or not is_ring_size(pages):
+                if not session.forked or generation != 1 or not is_ring_size(pages) or mode not in layout.MODES:
                     raise
-                make(path, pages=pages, generation=generation, nonce=session.nonce, mode=self._mode)
-                ring = Ring(path, generation=generation, nonce=session.nonce)
+                ring = self._made(path, pages, mode)
         except (OSError, Unusable, ValueError):
             self._unmappable = generation
             if self._ring is None:
@@ -174,9 +189,20 @@ class Writer:
         if self._ring is not None:
             self._ring.let_go()
         self._ring = ring
-        self._mode = ring.mode
         self._lines[layout.GENERATION_IN_USE // 4] = generation
         return True
+
+    def _made(self, path: str, pages: int, mode: int) -> Ring:
+        """Make the first ring, a smaller one where memory is short."""
+        nonce = self.session.nonce
+        while True:
+            try:
+                make(path, pages=pages, generation=1, nonce=nonce, mode=mode)
+                return Ring(path, generation=1, nonce=nonce)
+            except OSError:
+                if pages <= layout.MIN_RING_PAGES:
+                    raise
+                pages //= 2
 
     def _stop_if_tracer_gone(self) -> None:
         """On a full ring: if no tracer lives, put the session's words out until one comes."""
@@ -186,14 +212,15 @@ class Writer:
         self._checked_s = now
         if self.session.tracer_lives():
             return
-        count = len(self.session.declared)
+        first = self._first
+        count = len(first.session.declared)
         for index in range(count):
-            self.words[index] = 0
+            first.words[index] = 0
         if self.session.tracer_lives():  # it came in between and may have answered already: ask again
-            self._deadlines.clear()
+            first._deadlines.clear()
             for index in range(count):
-                self.words[index] = WORD_PENDING
-            self.session.ring_bell()
+                first.words[index] = WORD_PENDING
+            first.session.ring_bell()
 
     def await_answer(self, index: int) -> int:
         """Wait until the tracer has answered for event `index`; return its word, 0 when no answer came.
@@ -228,11 +255,3 @@ class Writer:
     def drained(self) -> bool:
         """Whether nothing that was committed still waits for a tracer."""
         return self.cursor.drained
-
-    @property
-    def mode(self) -> int:
-        """What this session's ring does when it is full, also before the first record."""
-        generation = self._lines[layout.RING_GENERATION // 4]
-        if not generation or self._lines[layout.GENERATION_IN_USE // 4]:
-            return self._mode
-        return mode_of(f"{self.session.directory}/{layout.ring_name(self.session.name, generation)}")
