@@ -67,7 +67,7 @@ class Build(build_ext):
 
 
 class Wheel(bdist_wheel):
-    """A wheel is tagged by what is in it: cp311-abi3 with extensions (cp313-cp313t free-threaded), else py3-none-any."""
+    """A wheel is tagged by what is in it: cp311-abi3 with extensions (without GIL cp313-cp313t), else py3-none-any."""
 
     def finalize_options(self) -> None:
         """Ask for the stable ABI's tag."""

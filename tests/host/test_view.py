@@ -115,7 +115,8 @@ def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(tra
 def test_a_child_that_wrote_while_it_was_adopted_loses_no_attempt(runtime_dir: Path, tmp_path: Path) -> None:
     """A forked child is heard of by its name before it has declarations or a ring; then it has all at once."""
     (runtime_dir / "rings").mkdir()
-    session = Session(str(runtime_dir), forked=True)
+    session = Session(str(runtime_dir))
+    session.forked = True  # so that it makes its first ring itself
     group = Group()
     program = TracedProgram(str(runtime_dir), session.name, 1, group)
     session.lines[layout.RING_PAGES // 4] = 16

@@ -119,7 +119,7 @@ def test_threads_at_the_same_time_share_no_ring(laned: Laned) -> None:
     sessions = laned.sessions
     assert [session.is_lane for session in sessions] == [False, True, True, True]
     for session in sessions:
-        assert [declared for declared in session.new_declarations(0)] == [TICK]
+        assert list(session.new_declarations(0)) == [TICK]
         assert session.words(1) == [WORD]
         assert session.counters(1)[0][0] == 300
         session.close()

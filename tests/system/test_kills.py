@@ -98,9 +98,7 @@ def kill_all(userevents: Userevents, world: str, kills: int, threads: int, *flig
     assert wrote > kills // 2, "many of the programs had begun to write when they were killed"
 
 
-def one_slice(
-    userevents: Userevents, count: int, threads: int, flight: tuple[str, ...], seed: int
-) -> tuple[int, int]:
+def one_slice(userevents: Userevents, count: int, threads: int, flight: tuple[str, ...], seed: int) -> tuple[int, int]:
     """Kill `count` programs under one recorder; return how many had written, and how many events are in the file."""
     pause = "0" if flight else "0.0002"
     program = [sys.executable, "-c", userevents.code(KILLER), str(count), str(seed), pause, str(threads)]

@@ -123,8 +123,8 @@ def _with_threads(found: Sequence[Declared], of_threads: Sequence[Declared]) -> 
     for item in found:
         attempts, more = counts.pop((item.pid, item.event, item.fields), (0, Counter()))
         total = Counter(item.dropped_by) + more
-        counted = {"attempts": item.attempts + attempts, "dropped": total.total(), "dropped_by": dict(total)}
-        whole.append(item._replace(**counted))
+        attempts += item.attempts
+        whole.append(item._replace(attempts=attempts, dropped=total.total(), dropped_by=dict(total)))
     return whole
 
 

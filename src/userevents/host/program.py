@@ -108,8 +108,7 @@ class TracedProgram:
         """Dead, drained, and its last ledger told."""
         self._wish: RingWish | None = None
         self._group = group
-        label = f"pid {self.pid} ({self.comm})" + (" thread" if self.session.is_lane else "")
-        self._file = group.open_file(label)
+        self._file = group.open_file(label := f"pid {self.pid} ({self.comm})" + " thread" * self.session.is_lane)
         self._mm = group.new_mm(_SessionMemory(self), label)
         found = os.fstat(self.session.fd)
         self.uid: int = found.st_uid  # what the header says of that is only a claim, as is its pid
@@ -340,9 +339,8 @@ class TracedProgram:
         the one it has, also if it is asked for records again.
         """
         self.set_words((), NO_RING)
-        generation, pages, mode = self.session.ring_wanted()
-        if pages:
-            self.session.set_ring(generation, 0, mode)
+        generation, _, mode = self.session.ring_wanted()
+        self.session.set_ring(generation, 0, mode)
         self._wish = None
         for found in list(self.rings.values()):
             skip(found)
@@ -364,9 +362,8 @@ class TracedProgram:
         """Return the names of threads not known before. `names`, by process, are those that were just asked for."""
         if not (self.alive and self.same_namespace):
             return {}
-        if self.pid not in names:
-            names[self.pid] = process.threads(self.pid)
-        fresh = {tid: name for tid, name in names[self.pid].items() if self.threads.get(tid) != name}
+        found = names.get(self.pid) or names.setdefault(self.pid, process.threads(self.pid))
+        fresh = {tid: name for tid, name in found.items() if self.threads.get(tid) != name}
         self.threads.update(fresh)
         return fresh
 

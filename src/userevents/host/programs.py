@@ -192,19 +192,15 @@ class Programs:
 
     def settle(self) -> None:
         """Make views and enable words follow what the instances want."""
-        changes = sum(instance.changes for instance in self._instances.values())
-        changed = changes != self._changes
-        self._changes = changes
-        programs = list(self._programs.values())
-        if changed:
-            for program in programs:
+        before, self._changes = self._changes, sum(instance.changes for instance in self._instances.values())
+        changed = before != self._changes
+        asked = [program for program in self._programs.values() if changed or program.stale]
+        for program in sorted(asked, key=lambda program: not program.session.is_lane):  # lanes have rings before words
+            if changed:
                 with self._at_its_own_risk(program):
                     self._update_views(program)
-        for lanes in (True, False):  # a lane has its ring before its process's first session says that it may be used
-            for program in programs:
-                asked = program.session.is_lane == lanes and (changed or program.stale)
-                if asked and program.problem is None:
-                    self._answer(program)
+            if program.problem is None:
+                self._answer(program)
 
     def _serve(self, instance: Instance, text: str) -> None:
         request = parse_request(text)
@@ -240,8 +236,7 @@ class Programs:
     def _close_view(self, program: TracedProgram, instance: Instance) -> None:
         """Hand out what is left and the last ledger of one program to one instance."""
         self._drain(program)
-        view = self.views[program].pop(instance)
-        self._tell_ledger(view, final=True)
+        self._tell_ledger(self.views[program].pop(instance), final=True)
 
     def finish(self, instance: Instance) -> None:
         """End an instance's recording: events out, rings read to their end, ledgers closed, END."""

@@ -173,4 +173,3 @@ class LanedWriter:
         """In a forked child: let go of everything, for it is the parent's."""
         for lane in self._lanes:
             lane.abandon()
-

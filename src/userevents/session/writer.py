@@ -64,8 +64,8 @@ class MakePlace(Protocol):
 class Writer:
     """Writes the records of one `Session`, at its `cursor`. Safe for threads, signal handlers and destructors.
 
-    `owner` is the thread that has the lock, 0 for none. `first` is the writer whose words are looked at in place of this
-    one's, of a lane (session/lanes.py).
+    `owner` is the thread that has the lock, 0 for none. `first` is the writer whose words are looked at in place of
+    this one's, of a lane (session/lanes.py).
     """
 
     def __init__(
