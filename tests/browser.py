@@ -22,7 +22,9 @@ _FLAGS = (
 
 
 class Browser:
-    """One page of a browser. `requests` are the addresses it asked for, `problems` what its console complained of."""
+    """One page of a browser. `requests` are the addresses it asked for, `refused` those of them that it did not
+    send, and `problems` what its console complained of.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]", read_fd: int, write_fd: int) -> None:
         self._process = process
@@ -32,6 +34,8 @@ class Browser:
         self._number = 0
         self._session: str | None = None
         self.requests: list[str] = []
+        self.refused: set[str] = set()
+        self._asked: dict[str, str] = {}
         self.problems: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -97,6 +101,9 @@ class Browser:
         match event.get("method"):
             case "Network.requestWillBeSent":
                 self.requests.append(parameters["request"]["url"])
+                self._asked[parameters["requestId"]] = parameters["request"]["url"]
+            case "Network.loadingFailed" if parameters.get("blockedReason"):
+                self.refused.add(self._asked.get(parameters["requestId"], ""))
             case "Runtime.exceptionThrown":
                 self.problems.append(str(parameters["exceptionDetails"].get("exception", parameters)))
             case "Log.entryAdded":

@@ -13,6 +13,7 @@ VERBS = {
     "report": "Show what a trace holds.",
     "export": "Write a trace in a format that other tools open.",
     "query": "Ask a trace in SQL.",
+    "view": "Show a trace in the Perfetto UI, offline.",
     "html": "Write a trace as one web page.",
     "tail": "Show events as they happen.",
     "hist": "Count the values of a field, in a trace or live.",
