@@ -31,6 +31,7 @@ _LINE: Final = re.compile(r" *(.{1,16})-(\d+) +\[\d+\] \S+ +([\d.]+): (\S+?): ?(
 PROGRAM: Final = '''
 import os, sys, threading
 from userevents import *
+from builtins import open
 
 events = {}
 

@@ -74,6 +74,12 @@ def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) 
     show_default=True,
     help="How native programs reach the recorder: see 'run'. auto: none for a PROGRAM that is a Python.",
 )
+@click.option(
+    "--calls",
+    multiple=True,
+    metavar="MODULE:FUNCTION",
+    help="Calls of these functions in Python 3.12+ children, with durations; shell globs (shop.*:Cart.*). Repeatable.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 def record(
@@ -88,6 +94,7 @@ def record(
     rotate: int | None,
     providers: tuple[str, ...],
     door: str,
+    calls: tuple[str, ...],
     quiet: bool,
     program: tuple[str, ...],
 ) -> None:
@@ -101,6 +108,7 @@ def record(
     userevents record -- python app.py
     userevents record -e 'request*' -o slow.dat --duration 10s
     userevents record -p 1234
+    userevents record --calls 'shop.*:*' -- python app.py
     userevents record --flight --buffer-size 16M -- python app.py
     """
     from ..errors import NoTracer, Refused, Unusable
@@ -110,6 +118,8 @@ def record(
 
     if rotate and not max_size:
         raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
+    if calls and not program:
+        raise click.UsageError("--calls watches functions of a program that is started: add -- PROGRAM")
     if flight and max_size:
         raise click.UsageError("--flight writes nothing before the end, so there is no --max-size to it")
     wish = Wish(
@@ -121,7 +131,8 @@ def record(
         max_size=max_size,
         keep=rotate,
         buffer_size=buffer_size,
-        providers=providers,
+        providers=(*providers, "calls") if calls and "calls" not in providers else providers,
+        calls=calls,
         quiet=quiet,
         argv=program,
         door=door,

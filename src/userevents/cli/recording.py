@@ -11,7 +11,7 @@ from ..control import Handle, InstanceControl
 from ..control import Tracer as TracerControl
 from ..control.recorder import RawFile, StreamWriter, Totals
 from ..errors import NoTracer, Unusable
-from ..providers.environment import child_environment
+from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
 from ..session.recorder_note import RecorderNote
 from .console import LiveLine, count, human_size, say, warn
@@ -36,6 +36,7 @@ class Wish(NamedTuple):
     keep: int | None
     buffer_size: int | None
     providers: tuple[str, ...]
+    calls: tuple[str, ...]
     quiet: bool
     argv: tuple[str, ...]
     door: str = "none"
@@ -148,6 +149,7 @@ class Recording:
                 say(self._hello())
             return
         wish, given = self._wish, os.environ | tracing.environment()
+        given |= {CALLS_VARIABLE: " ".join(wish.calls)} if wish.calls else {}
         env = child_environment(given, wish.providers, run)
         if wish.door != "none" and not (wish.door == "auto" and is_python(self._path)):
             from .doors import start_recorded

@@ -2,7 +2,7 @@
 
 `userevents record` puts `inject/` on the PYTHONPATH of the program it starts (`environment`); Python then runs
 `inject/sitecustomize.py`, which calls `start` here. A provider declares ordinary user events (`declarations`) and
-emits them from a place the interpreter offers: `logs`, `audit`, `collector`. What keeps all of that unnoticed by the
+emits them from a place the interpreter offers: `logs`, `audit`, `collector`, `calls`. What keeps all of that unnoticed by the
 program is in `guard` and `shadow`. docs/providers.md describes every event.
 """
 
@@ -35,6 +35,9 @@ class Provider:
 PROVIDERS = {  # in the order of starting: audit last, or it would tell of the files that the others open
     "logging": Provider("logs", "every record that the logging module handles", declarations.LOGGING),
     "gc": Provider("collector", "each run of the garbage collector, and how long it took", declarations.GC),
+    "calls": Provider(
+        "calls", "calls of functions (record --calls 'MODULE:*'), from Python 3.12 on", declarations.CALLS
+    ),
     "audit": Provider("audit", "opens, imports, connections, child processes, databases, crashes", declarations.AUDIT),
 }
 DEFAULT = ("logging", "audit")

@@ -27,3 +27,8 @@ AUDIT = (
 )
 
 GC = ("py_gc u8 generation; u32 collected; u32 uncollectable; u64 duration_ns",)
+
+CALLS = (
+    "py_enter __rel_loc char[] function",
+    "py_leave u64 duration_ns; char[8] how; __rel_loc char[] function",
+)

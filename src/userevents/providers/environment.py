@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
+CALLS_VARIABLE = "USEREVENTS_CALLS"
+"""Functions that the provider `calls` watches: ``MODULE:FUNCTION`` with shell globs, separated by spaces."""
 
 _OLDEST = (3, 11)
 _LOOKS, _BETWEEN_LOOKS_S = 20, 0.0005

@@ -134,6 +134,11 @@ class PrivateTracer:
         self._instance.set_patterns([*(pattern for pattern in known if pattern != "*"), *names])
         self._filters += [(name, filter) for name in names if filter is not None]
 
+    def disable(self, *events: str | Event[...]) -> None:
+        """Record these no more, named as they were enabled."""
+        names = {_name(event) for event in events}
+        self._instance.set_patterns([pattern for pattern in self._instance.patterns() if pattern not in names])
+
     def clear(self) -> None:
         """Forget what was recorded so far, with its counts."""
         self._known |= self._declarations().keys()
