@@ -2,8 +2,8 @@
 
 `userevents record` puts `inject/` on the PYTHONPATH of the program it starts (`environment`); Python then runs
 `inject/sitecustomize.py`, which calls `start` here. A provider declares ordinary user events (`declarations`) and
-emits them from a place the interpreter offers: `logs`, `audit`, `collector`, `calls`. What keeps all of that unnoticed by the
-program is in `guard` and `shadow`. docs/providers.md describes every event.
+emits them from a place the interpreter offers: `logs`, `audit`, `collector`, `calls`. What keeps all of that unnoticed
+by the program is in `guard` and `shadow`. docs/providers.md describes every event.
 """
 
 from __future__ import annotations

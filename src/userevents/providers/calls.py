@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from ..client import Event
 
+_monitoring: Any = getattr(sys, "monitoring", None)
+"""None before Python 3.12."""
 _TOOLS = (4, 3)  # not those that sys.monitoring gives to debuggers, coverage, profilers and optimizers
 _SUSPENDS = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators
 _OURS = __name__.partition(".")[0]
@@ -42,11 +44,11 @@ def start(declarations: Sequence[str]) -> None:
 
 def watch(patterns: Sequence[str], enter: Event[...], leave: Event[...]) -> Calls | None:
     """Write the two events for functions of these patterns; None where this Python, or another tool, does not allow."""
-    if sys.version_info < (3, 12):
+    if _monitoring is None:
         return None
     for tool in _TOOLS:
         try:
-            sys.monitoring.use_tool_id(tool, "userevents")
+            _monitoring.use_tool_id(tool, "userevents")
         except ValueError:  # somebody else's
             continue
         calls = Calls(tool, patterns, enter, leave)
@@ -101,7 +103,7 @@ class Calls:
             guard.absorb(error)
 
     def _switch(self, on: bool) -> None:
-        monitoring, tool = sys.monitoring, self._tool
+        monitoring, tool = _monitoring, self._tool
         events = monitoring.events
         probes: dict[int, Callable[..., Any]] = {
             events.PY_START: self._started,
@@ -126,7 +128,7 @@ class Calls:
             if name is None:
                 name = self._name(code)
                 if name is None:
-                    return sys.monitoring.DISABLE
+                    return _monitoring.DISABLE
             self._enter(name)
             if code.co_flags & _SUSPENDS:
                 self._suspended[id(sys._getframe(1))] = time.monotonic_ns()
@@ -144,7 +146,7 @@ class Calls:
         if not wanted_name(module, code.co_qualname, self._patterns):
             return None
         name = self._names[code] = f"{module}:{code.co_qualname}"
-        sys.monitoring.set_local_events(self._tool, code, sys.monitoring.events.PY_RETURN)
+        _monitoring.set_local_events(self._tool, code, _monitoring.events.PY_RETURN)
         return name
 
     def _returned(self, code: CodeType, _offset: int, _value: object) -> None:
@@ -171,7 +173,7 @@ class Calls:
 
 
 def _pop(stack: list[tuple[CodeType, int]], code: CodeType) -> int:
-    """Take the newest entry of `code` off, with those above it, whose ends were not seen; when it began, 0 for never."""
+    """Take the newest entry of `code` off, with those above it, whose ends were not seen; its time, 0 for none."""
     for at in range(len(stack) - 1, -1, -1):
         if stack[at][0] is code:
             began = stack[at][1]
