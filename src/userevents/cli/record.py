@@ -35,6 +35,17 @@ def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) 
     return size
 
 
+def _refuse_what_does_not_go_together(
+    rotate: int | None, max_size: int | None, flight: bool, calls: tuple[str, ...], program: tuple[str, ...]
+) -> None:
+    if rotate and not max_size:
+        raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
+    if calls and not program:
+        raise click.UsageError("--calls watches functions of a program that is started: add -- PROGRAM")
+    if flight and max_size:
+        raise click.UsageError("--flight writes nothing before the end, so there is no --max-size to it")
+
+
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option(
     "-e",
@@ -116,12 +127,7 @@ def record(
     from .launch import NotStarted, find_or_fail
     from .recording import Recording, Wish
 
-    if rotate and not max_size:
-        raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
-    if calls and not program:
-        raise click.UsageError("--calls watches functions of a program that is started: add -- PROGRAM")
-    if flight and max_size:
-        raise click.UsageError("--flight writes nothing before the end, so there is no --max-size to it")
+    _refuse_what_does_not_go_together(rotate, max_size, flight, calls, program)
     wish = Wish(
         patterns=patterns or ("*",),
         output=output,
