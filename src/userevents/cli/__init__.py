@@ -31,6 +31,7 @@ VERBS = {
     "run": "Run a native program with user_events of its own.",
     "serve": "Be the tracer for good, as a service.",
     "mount": "Serve the tracing tree at /sys/kernel/tracing.",
+    "doctor": "Say what works on this machine, what does not, and what to do.",
     "recover": "Finish the trace of a recorder that was killed.",
     "completion": "Print the shell code that completes commands.",
 }

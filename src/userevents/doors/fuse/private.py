@@ -37,6 +37,10 @@ class PrivateMount:
         """Let the program begin."""
         self._launched.go()
 
+    def give_up(self) -> None:
+        """It shall not begin."""
+        self._launched.give_up()
+
 
 class DetachedMount:
     """A mount in no place at all, for this user alone: files are opened relative to `directory`, once it is served.
