@@ -15,6 +15,7 @@ VERBS = {
     "query": "Ask a trace in SQL.",
     "view": "Show a trace in the Perfetto UI, offline.",
     "html": "Write a trace as one web page.",
+    "top": "Watch live events on a screen.",
     "tail": "Show events as they happen.",
     "hist": "Count the values of a field, in a trace or live.",
     "list": "List the declared events of live programs.",
