@@ -12,7 +12,11 @@ int main(int argc, char **argv) {
     snprintf(text, sizeof text, "%s u32 number", argv[2]);
     told("reg", reg(fd, text, 0, 4, &index));
     told("await on", await(0, 1));
+    told("reg another bit", reg(fd, text, 7, 4, &index));
+    enabled &= ~0x80ull;  // its own business: nobody sets it again before the event is switched
     if (!fork()) {
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+        told("child: the bit that was cleared", enabled >> 7 & 1);
         told("child: unreg", unreg(fd, 0));
         told("child's bit", enabled & 1);
         told("child: reg", reg(fd, text, 0, 4, &index));

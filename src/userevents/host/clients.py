@@ -13,6 +13,8 @@ from typing import Final
 
 from ..engine import Caller, UserEventMm, Writer
 from . import process
+from .errand import Late
+from .guard import Guards
 from .proc_events import EXEC, EXIT, FORK, ProcEvent, ProcEvents
 from .remote import RemoteMemory
 
@@ -107,21 +109,27 @@ class Client:
         mm.exit()
 
     def fork_to(self, child: "Client", tid: int) -> None:
-        """Give a child the copy of the forking thread's enablers; its words hold what they held."""
+        """Give a child the copy of the forking thread's enablers; its words hold what they held.
+
+        An event that was switched between the fork and now is switched in the parent only: the child gets that, too.
+        What the program itself has put into its words is the same in both, and nothing is written, as in the kernel.
+        """
         thread = self.threads.get(tid)
         mm = thread.mm if thread is not None else self.mm_for(tid)
         if mm is None:
             return
+        child.memory.guard = self.memory.guard
         child._mm = mm.fork(child.memory, f"pid {child.pid}")
         self._met(child.pid)
         for enabler in tuple(child._mm.enablers.values()):
-            enabler.update()
+            if self.memory.bit(enabler.addr, enabler.bit) != child.memory.bit(enabler.addr, enabler.bit):
+                enabler.update()
 
     def exec(self) -> None:
         """The process went on to another program."""
         self.drop_registrations()
         self.memory.close()
-        self.memory = RemoteMemory(self.pid)
+        self.memory = RemoteMemory(self.pid, self.memory.guard)
 
     def close(self) -> None:
         """Let go of the process."""
@@ -137,6 +145,7 @@ class Clients:
 
     `watch(fd, callback)` and `unwatch(fd)` are the owner's loop; `forked(parent, child)` and `exited` hear of every
     thread on the machine, as far as the kernel tells; `met` of each process that has come to have a registration.
+    Nobody's memory is waited for, but that of the tracer's own user.
     """
 
     def __init__(
@@ -147,12 +156,14 @@ class Clients:
         forked: Callable[[int, int], None],
         exited: Callable[[int], None],
         met: Callable[[int], None],
+        log: Callable[[str, str], None] = lambda level, message: None,
     ) -> None:
         self._watch = watch
         self._unwatch = unwatch
         self._clients: dict[int, Client] = {}
         self._threads: dict[int, ClientThread] = {}
         self._events: ProcEvents | None = None
+        self._guards = Guards(os.geteuid(), log)
         self._forked = forked
         self._met = met
         self._exited = exited
@@ -169,7 +180,11 @@ class Clients:
             thread = self._meet(tid)
             if thread is None:
                 return None
-        thread.uid, thread.gid = uid, gid
+        if uid != thread.uid:
+            memory = thread.memory
+            memory.guard = self._guards.of(uid) or memory.guard
+            thread.uid = uid
+        thread.gid = gid
         return thread
 
     def before_ioctl(self, thread: ClientThread, argument: int) -> ClientThread | None:
@@ -210,6 +225,7 @@ class Clients:
             self._unwatch(self._events.fileno())
             self._events.close()
             self._events = None
+        self._guards.close()
 
     def _meet(self, tid: int) -> ClientThread | None:
         self.catch_up()
@@ -234,7 +250,7 @@ class Clients:
         self._watch(pidfd, lambda: self._ended(client))
         if self._events is None:
             parent = self._clients.get(process.parent(pid))
-            if parent is not None and parent.mms() and process.is_same_program(parent.pid, pid):
+            if parent is not None and parent.mms() and _is_same_program(parent, pid):
                 parent.fork_to(client, parent.pid)
         return client
 
@@ -279,3 +295,14 @@ class Clients:
             self._threads.pop(tid, None)
         self._unwatch(client.pidfd)
         client.close()
+
+
+def _is_same_program(parent: Client, pid: int) -> bool:
+    """Whether a child has not gone on to another program; False where that cannot be seen in time."""
+    guard = parent.memory.guard
+    if guard is None:
+        return process.is_same_program(parent.pid, pid)
+    try:
+        return guard.run(pid, lambda: process.is_same_program(parent.pid, pid))
+    except Late:
+        return False

@@ -2,15 +2,20 @@
 
 `process_vm_readv` and `process_vm_writev` do what the owner of the pages may do: a word on a read-only page is a
 fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is never
-written into the program that came after.
+written into the program that came after. Where a `Guard` is given, nothing is waited for longer than it allows.
 """
 
 import ctypes
 import os
+from collections.abc import Callable
 from struct import Struct
-from typing import Final
+from typing import Final, TypeVar
 
 from ..engine import Fault
+from .errand import Late
+from .guard import Guard
+
+T = TypeVar("T")
 
 _PAGE: Final = 4096
 ADDRESS_END: Final = 1 << 63
@@ -30,8 +35,9 @@ for _call in (_readv, _writev):
 class RemoteMemory:
     """The address space of one process. Not thread safe. Every failure is a `Fault`."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, guard: Guard | None = None) -> None:
         self.pid = pid
+        self.guard = guard
         self._buffer = bytearray(_BUFFER_SIZE)
         self._vectors = bytearray(_VECTORS.size)
         self._buffer_at = _address(self._buffer)
@@ -52,7 +58,7 @@ class RemoteMemory:
         if self._fd < 0:
             return True
         try:
-            return not os.pread(self._fd, 1, addr)
+            return not self._pread(addr)
         except (OSError, OverflowError):
             return False  # that address is not mapped in a memory that is still there
 
@@ -84,7 +90,7 @@ class RemoteMemory:
         if self._fd < 0 or at >= ADDRESS_END:
             raise Fault
         try:
-            byte = os.pread(self._fd, 1, at)
+            byte = self._pread(at)
         except OSError:
             raise Fault from None
         if not byte:
@@ -92,6 +98,13 @@ class RemoteMemory:
         mask = 1 << (bit & 7)
         self._buffer[0] = byte[0] | mask if on else byte[0] & ~mask
         self._transfer(_writev, at, 1)
+
+    def bit(self, addr: int, bit: int) -> int | None:
+        """One bit as it is now; None where it cannot be read."""
+        try:
+            return self.read(addr + (bit >> 3), 1)[0] >> (bit & 7) & 1
+        except Fault:
+            return None
 
     def fault_in(self, addr: int) -> None:
         """Make the word at `addr` writable: what cannot be written at once cannot be written by us at all."""
@@ -101,8 +114,26 @@ class RemoteMemory:
         if self._fd < 0 or addr >= ADDRESS_END or size > _BUFFER_SIZE:
             raise Fault
         _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size)
-        if size and call(*self._arguments) != size:
+        if self.guard is None:
+            moved = call(*self._arguments) if size else 0
+        else:
+            moved = self._guarded(self.guard, lambda: call(*self._arguments)) if size else 0
+        if moved != size:
             raise Fault
+
+    def _pread(self, addr: int) -> bytes:
+        """The byte at `addr`; empty once the memory is gone. Raises `OSError` where there is none."""
+        if self.guard is None:
+            return os.pread(self._fd, 1, addr)
+        return self._guarded(self.guard, lambda: os.pread(self._fd, 1, addr))
+
+    def _guarded(self, guard: Guard, call: Callable[[], T]) -> T:
+        """Make a call that touches the memory; one that was late is the last (and has what it needs for ever)."""
+        try:
+            return guard.run(self.pid, call)
+        except Late:
+            self.close()
+            raise Fault from None
 
 
 def read_text(pid: int, addr: int, limit: int) -> bytes | None:

@@ -112,6 +112,15 @@ def test_a_wrong_write_is_refused_after_a_right_one(program: Program, data: byte
     assert program.values() == [4]
 
 
+def test_a_program_that_appends_writes_every_event(mounted: Mount, program: Program) -> None:
+    """With O_APPEND the kernel puts each write behind the one before, which is no position to us."""
+    fd = os.dup(program.fd)
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    assert [os.write(fd, struct.pack("<iI", 0, value)) for value in (1, 2, 3)] == [8, 8, 8]
+    os.close(fd)
+    assert program.values() == [1, 2, 3]
+
+
 def test_a_reader_that_waits_gets_what_is_written_at_once(mounted: Mount, program: Program) -> None:
     """A blocked read of `trace_pipe` ends with the write that it waited for, not with the tracer's next turn."""
     fd = os.open(mounted.place / "trace_pipe", os.O_RDONLY)

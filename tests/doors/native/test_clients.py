@@ -50,6 +50,8 @@ opener's word: 0
 BRANCH = """\
 reg: 0
 await on: 0
+reg another bit: 0
+child: the bit that was cleared: 0
 child: unreg: 0
 child's bit: 0
 child: reg: 0
@@ -103,7 +105,7 @@ def test_a_registration_belongs_to_whoever_makes_it_not_to_the_opener(
 
 
 def test_what_a_child_unregisters_its_parent_keeps(door: OpenDoor, native: Callable[[str], str]) -> None:
-    """Fork copies the enablers: each process has its own from then on, to the third generation."""
+    """Fork copies the enablers, each process has its own from then on; it writes nothing into the child's memory."""
     client = door.start(native("branch"), "native")
     door.switch("native", 1)
     client.wait_for("parent: reg again")

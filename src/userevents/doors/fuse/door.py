@@ -60,6 +60,7 @@ class FuseDoor:
             forked=partial(task_forked, tree.system),
             exited=partial(task_exited, tree.system),
             met=tree.system.met,
+            log=self._log,
         )
         names = Names(tree, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         self._files = Files(tree, names, self._clients, self._channel)

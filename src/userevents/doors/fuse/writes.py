@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
-from ...abi import fuse
+from ...abi import fuse, tracefs
 from ...errors import Refused
 from ...host.clients import Clients
 from ...host.loop import TreeLock
@@ -70,7 +70,7 @@ class Writes:
 
     def _write(self, buffer: bytearray, fh: int, index: int, tid: int) -> int:
         """Hand the data to the tree; returns how much of it was taken."""
-        _, _, _, _, uid, gid, _, _, _, _, offset, size, *_ = _WRITE.unpack_from(buffer)
+        _, _, _, _, uid, gid, _, _, _, _, offset, size, _, _, flags, _ = _WRITE.unpack_from(buffer)
         data = bytes(buffer[HEADER_SIZE : HEADER_SIZE + size])
         handle = self._files.handle(fh)
         if not handle.is_stream:
@@ -78,7 +78,7 @@ class Writes:
             taken = handle.node.write(data)
             self._changed()
             return taken
-        if offset:
+        if offset and not flags & tracefs.O_APPEND:  # who appends writes each event behind the one before
             return self._cut_off(size)
         thread = self._clients.thread(tid, uid, gid)
         taken = handle.node.write(data, WriteCall(thread))
