@@ -177,6 +177,20 @@ def test_every_verb_works_on_it_with_programs_from_before_and_after(service: Ser
     assert code == 0
 
 
+def test_a_recorder_counts_what_it_was_asked_for(service: Service, userevents: Userevents) -> None:
+    """What somebody else has enabled lies in the same ring, and is no event of this recording."""
+    service.start()
+    service.hear("READY=1")
+    program = userevents.python("import sys\n@event\ndef tock(a: u32) -> None: 't'\nsys.stdin.readline()\n"
+                                "emit(0, 5)\nfor a in range(20): tock(a)\n")  # fmt: skip
+    service.hear("STATUS=1 program, 2 events")
+    assert userevents("enable", "tock").returncode == 0
+    recorder = userevents.record("-e", "tick", "-o", "t.dat")
+    program.communicate("\n", timeout=20)
+    assert "userevents: 5 events of 1 program" in userevents.end(recorder)
+    assert service.end()[0] == 0
+
+
 def test_a_second_one_is_told_who_is_the_first(service: Service, userevents: Userevents) -> None:
     """One tracer per user: the message has its pid, the exit code is 1."""
     service.start()

@@ -134,14 +134,16 @@ class StreamWriter:
         self._on_end = on_end
         self._programs: set[int] = set()
         self._ledgers: dict[int, dict[str, Any]] = {}
+        self._wanted: dict[int, set[str]] = {}
+        """By stream, the ids of the events that are recorded: others may lie in the same ring."""
         self._earlier = [0, 0, 0]
 
     @property
     def totals(self) -> Totals:
         """The numbers so far, over all files."""
         committed, lost, size = self._earlier
-        for ledger in self._ledgers.values():
-            committed += ledger["committed"]
+        for number, ledger in self._ledgers.items():
+            committed += ledger["committed"] - _unwanted(ledger, self._wanted.get(number, set()))
             lost += _lost(ledger)
         return Totals(len(self._programs), committed, lost, size + (self.file.size if self.file else 0))
 
@@ -207,12 +209,22 @@ class StreamWriter:
             self._ledgers[number] = content
         elif kind == stream.NOTE and content["text"] not in self.notes:
             self.notes.append(content["text"])
+        elif kind == stream.EVENT and content.get("enabled"):
+            self._wanted.setdefault(number, set()).add(str(content["id"]))
         elif kind == stream.EVENT and content.get("error"):
             self.refusals[number, content["name"]] = content.get("reason") or content["error"]
 
 
+_DROPPED = ("ring_full", "too_large", "reentry", "invalid", "tracer_gone")
+
+
+def _unwanted(ledger: dict[str, Any], wanted: set[str]) -> int:
+    """Records of events that others have enabled: nobody asked this recording for them."""
+    others = (counts for event, counts in ledger["events"].items() if event not in wanted)
+    return sum(counts["attempts"] - sum(counts.get(reason, 0) for reason in _DROPPED) for counts in others)
+
+
 def _lost(ledger: dict[str, Any]) -> int:
     events = ledger["events"].values()
-    reasons = ("ring_full", "too_large", "reentry", "invalid", "tracer_gone")
-    dropped = sum(counts.get(reason, 0) for counts in events for reason in reasons)
+    dropped = sum(counts.get(reason, 0) for counts in events for reason in _DROPPED)
     return int(dropped + ledger.get("overwritten", 0) + ledger.get("missed", 0))
