@@ -1,6 +1,7 @@
 """`run --expect` on real programs: Python ones and native ones."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,3 +92,27 @@ def test_another_program_of_the_user_does_not_count(runtime_dir: Path) -> None:
 def test_an_expectation_that_says_nothing_is_a_wrong_command_line() -> None:
     """Exit code 2, and the program is not run."""
     assert "compares nothing" in expect("tick.count", program=["false"], code=2).stderr
+
+
+def test_a_run_beside_another_tracer_has_a_tree_of_its_own(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, native: Callable[[str], str]
+) -> None:
+    """With a tracer that is always there, a test still counts its own program alone, and says where its tree is."""
+    monkeypatch.delenv("USEREVENTS_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
+    script = """
+python -m userevents serve & server=$!; sleep 1
+python -m userevents run --expect tick==5 --expect beat -- sh -c '
+    "$0" /sys/kernel/tracing/user_events_data beat & sleep 0.3; kill $!; python -c "$1"' "$1" "$2"
+code=$?; kill $server; wait $server; exit $code
+"""
+    private = 'mount -t tmpfs tmpfs /dev/shm && exec sh -c "$@"'
+    clean = ["unshare", "-m", "--propagation", "private", "sh", "-c", private, "sh"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = [*clean, script, "sh", native("ticker"), TICK + "emit(0, 5)"]
+    done = subprocess.run(
+        words, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 expectations met" in done.stderr
+    assert "USEREVENTS_DIR=/dev/shm/userevents-" in done.stderr

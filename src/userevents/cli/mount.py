@@ -15,7 +15,7 @@ _TURN_S = 0.1
 
 @click.command()
 @policy_options
-@click.argument("directory", default=TRACING, type=click.Path(exists=False, file_okay=False))
+@click.argument("directory", default=TRACING, type=click.Path(file_okay=False, readable=False))
 def mount(mode: int | None, gid: int | None, directory: str) -> None:
     """Serve the tracing tree at DIRECTORY, by default /sys/kernel/tracing, until Ctrl-C. Needs root.
 

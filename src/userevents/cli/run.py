@@ -45,12 +45,14 @@ def run(
     path = find_or_fail(program[0])
     with (
         failing(),
-        serving() as served,
+        serving(beside=True) as served,
         expecting(served.tracer, expectations) as observed,
         behind_door(served, door, path, program, os.environ | served.tracing.environment()) as doored,
     ):
         if not quiet:
             say(f"'{program[0]}' finds user_events at /sys/kernel/tracing ({doored})")
+            if served.is_beside:
+                say(f"another tracer runs, so this one is apart: USEREVENTS_DIR={os.environ['USEREVENTS_DIR']}")
         try:
             code = doored.start().wait()
         except NotStarted as error:

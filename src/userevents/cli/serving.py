@@ -1,11 +1,14 @@
 """Serving the tree as files: a tracer in this process, and FUSE doors into it."""
 
 import contextlib
+import os
 import socket
+import tempfile
 from collections.abc import Iterator, Sequence
 
 from ..doors import Policy
 from ..doors.fuse import FuseDoor, Mounted
+from ..errors import NoTracer
 from ..host import Tracer
 from ..tracefs import Tree
 from .console import warn
@@ -18,6 +21,8 @@ class Serving:
     def __init__(self, tracing: Tracing, tracer: Tracer, log: Log, mode: int | None = None) -> None:
         self.tracing = tracing
         self.tracer = tracer
+        self.is_beside = False
+        """Whether another process is this user's tracer, and we are one in a directory of our own."""
         self.tree = Tree(tracer) if mode is None else Tree(tracer, mode=mode)
         self._log = log
 
@@ -41,15 +46,40 @@ def serving(
     *,
     mode: int | None = None,
     policy: Policy | None = None,
+    beside: bool = False,
 ) -> Iterator[Serving]:
     """Be the tracer, and serve the `sockets` that a service manager made; `mode` is that of the tree for doors.
 
-    With a `policy`, be the tracer of all users. Raises `NoTracer` if another process is the tracer.
+    With a `policy`, be the tracer of all users. Raises `NoTracer` if another process is the tracer, unless we may be
+    one `beside` it, in a runtime directory of our own: that is then what USEREVENTS_DIR says.
     """
     log = log or _warn
-    with contextlib.closing(Tracing(log=log, alone=True, sockets=sockets, policy=policy)) as tracing:
+    is_beside = False
+    with contextlib.ExitStack() as stack:
+        try:
+            tracing = Tracing(log=log, alone=True, sockets=sockets, policy=policy)
+        except NoTracer:
+            if not beside or os.environ.get("USEREVENTS_DIR"):
+                raise
+            is_beside = True
+            stack.enter_context(_directory_of_our_own())
+            tracing = Tracing(log=log, alone=True)
+        stack.enter_context(contextlib.closing(tracing))
         assert tracing.tracer is not None
-        yield Serving(tracing, tracing.tracer, log, mode)
+        served = Serving(tracing, tracing.tracer, log, mode)
+        served.is_beside = is_beside
+        yield served
+
+
+@contextlib.contextmanager
+def _directory_of_our_own() -> Iterator[None]:
+    """Make USEREVENTS_DIR a fresh directory, for this process and those that it starts, until this ends."""
+    with tempfile.TemporaryDirectory(prefix=f"userevents-{os.geteuid()}-", dir="/dev/shm") as path:
+        os.environ["USEREVENTS_DIR"] = path
+        try:
+            yield
+        finally:
+            del os.environ["USEREVENTS_DIR"]
 
 
 def _warn(level: str, message: str) -> None:

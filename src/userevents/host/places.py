@@ -70,8 +70,10 @@ class Places:
             self.look_around()
 
     def _become_system(self) -> None:
-        if os.geteuid() or os.getgroups():
-            raise Unusable("only root, without supplementary groups, can be the tracer of all users")
+        if os.geteuid():
+            raise Unusable("only root can be the tracer of all users (sudo userevents serve --system)")
+        if os.getgroups():
+            raise Unusable("the tracer of all users must be in no supplementary group, which it would have as any user")
         directory.prepare_system()
         self._system_lock = take_lock(directory.SYSTEM)
         self.own.append(directory.SYSTEM)
