@@ -94,6 +94,37 @@ def test_an_expectation_that_says_nothing_is_a_wrong_command_line() -> None:
     assert "compares nothing" in expect("tick.count", program=["false"], code=2).stderr
 
 
+def test_a_native_program_is_recorded_beside_another_tracer(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, native: Callable[[str], str], tmp_path: Path
+) -> None:
+    """With a tracer that is always there `record` is one of its own for the program that needs a door."""
+    monkeypatch.delenv("USEREVENTS_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
+    script = """
+python -m userevents serve & server=$!; sleep 1
+python -m userevents record -o "$3" -- sh -c '
+    "$0" /sys/kernel/tracing/user_events_data beat & sleep 0.3; kill $!; python -c "$1"' "$1" "$2"
+code=$?; kill $server; wait $server; python -m userevents report "$3" --format json; exit $code
+"""
+    done = beside(script, native("ticker"), TICK + "emit(0, 5)", str(tmp_path / "t.dat"))
+    assert done.returncode == 0, done.stderr
+    assert "this recording is apart" in done.stderr
+    names = [json.loads(line)["event"] for line in done.stdout.splitlines() if line.startswith("{")]
+    assert names.count("tick") == 5
+    assert names.count("beat") > 5
+
+
+def beside(script: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script where nobody else's tracer is."""
+    private = 'mount -t tmpfs tmpfs /dev/shm && exec sh -c "$@"'
+    clean = ["unshare", "-m", "--propagation", "private", "sh", "-c", private, "sh"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = os.environ | {"PATH": path}
+    return subprocess.run(
+        [*clean, script, "sh", *words], env=env, capture_output=True, text=True, timeout=50, check=False
+    )
+
+
 def test_a_run_beside_another_tracer_has_a_tree_of_its_own(
     runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, native: Callable[[str], str]
 ) -> None:
@@ -106,13 +137,7 @@ python -m userevents run --expect tick==5 --expect beat -- sh -c '
     "$0" /sys/kernel/tracing/user_events_data beat & sleep 0.3; kill $!; python -c "$1"' "$1" "$2"
 code=$?; kill $server; wait $server; exit $code
 """
-    private = 'mount -t tmpfs tmpfs /dev/shm && exec sh -c "$@"'
-    clean = ["unshare", "-m", "--propagation", "private", "sh", "-c", private, "sh"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    words = [*clean, script, "sh", native("ticker"), TICK + "emit(0, 5)"]
-    done = subprocess.run(
-        words, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=50, check=False
-    )
+    done = beside(script, native("ticker"), TICK + "emit(0, 5)")
     assert done.returncode == 0, done.stderr
     assert "2 expectations met" in done.stderr
     assert "USEREVENTS_DIR=/dev/shm/userevents-" in done.stderr

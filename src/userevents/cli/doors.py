@@ -108,10 +108,13 @@ def start_recorded(
     return doored.start()
 
 
+def is_mounted() -> bool:
+    """Whether a tree of ours is where programs look: its tracer is the one that we use, or the machine's."""
+    return os.path.isdir(os.path.join(PLACES[0], tracefs.OWN))
+
+
 def _beside(tracing: Tracing, wanted: str, quiet: bool) -> None:
     """Another process is the tracer: what it serves is all there is."""
-    if os.path.isdir(os.path.join(PLACES[0], tracefs.OWN)):
-        return  # mounted, and its tracer is the one that we use, or the machine's
     reason = (
         f"process {TracerControl(tracing.access).info().get('pid')} is the tracer, and a door is its own: have that one"
         f" serve the tree ('userevents serve --mount'), or record with a directory of your own (USEREVENTS_DIR)"

@@ -17,6 +17,8 @@ _LOOK_S = 1.0
 class FlightRecording(Recording):
     """Records into memory alone, and writes what is there at the end. Raises as `Recording` does."""
 
+    _may_be_apart = False  # 'userevents dump' has to find it
+
     def __init__(self, wish: Wish, path: str | None) -> None:
         super().__init__(wish, path)
         self._raw.discard()  # it could be written; so can the last dump

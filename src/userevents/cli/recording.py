@@ -17,7 +17,7 @@ from ..session.recorder_note import RecorderNote
 from .console import LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
 from .launch import Program, is_python
-from .tracing import Tracing
+from .tracing import Tracing, directory_apart
 
 _READ_SIZE = 1 << 20
 _TURN_S = 0.05
@@ -59,18 +59,22 @@ class Recording:
         self._rate = (time.monotonic(), 0, 0.0)
         self._program: Program | None = None
         self._door = contextlib.ExitStack()
+        self._apart = contextlib.ExitStack()
         self._has_ended_by_itself = False
         self._notes: list[str] = []
         """What the recorder itself has to say in the trace."""
+
+    _may_be_apart = True
 
     def run(self) -> int:
         """Record until the program ends, the time or size is up, or a signal comes; return the exit code."""
         try:
             if self._raw.left_behind:
                 warn(f"a killed recorder's file was kept: userevents recover '{self._raw.left_behind}'")
-            tracing = Tracing(log=self._log)
+            tracing = self._tracing()
         except BaseException:
             self._raw.discard()
+            self._apart.close()
             raise
         try:
             return self._run(tracing)
@@ -78,6 +82,28 @@ class Recording:
             self._line.clear()
             self._door.close()
             tracing.close()
+            self._apart.close()
+
+    def _tracing(self) -> Tracing:
+        """The tracer that runs, or our own: apart from it, where a native program needs a door, which is a tracer's."""
+        tracing = Tracing(log=self._log)
+        wish = self._wish
+        may = self._may_be_apart and not wish.everyone and not wish.pids and not os.environ.get("USEREVENTS_DIR")
+        if tracing.is_own or not may or not self._wants_door():
+            return tracing
+        tracing.close()
+        if not wish.quiet:
+            say("another tracer runs, and a door is a tracer's own, so this recording is apart from it")
+        self._apart.enter_context(directory_apart())
+        return Tracing(log=self._log, alone=True)
+
+    def _wants_door(self) -> bool:
+        """Whether the program may be a native one for which nobody has mounted a tree yet."""
+        if self._path is None or self._wish.door == "none" or (self._wish.door == "auto" and is_python(self._path)):
+            return False
+        from .doors import is_mounted
+
+        return not is_mounted()
 
     def _run(self, tracing: Tracing) -> int:
         self._record(tracing, uuid.uuid4().hex[:16])
@@ -151,7 +177,7 @@ class Recording:
         wish, given = self._wish, os.environ | tracing.environment()
         given |= {CALLS_VARIABLE: " ".join(wish.calls)} if wish.calls else {}
         env = child_environment(given, wish.providers, run)
-        if wish.door != "none" and not (wish.door == "auto" and is_python(self._path)):
+        if self._wants_door():
             from .doors import start_recorded
 
             self._program = start_recorded(self._door, tracing, wish.door, self._path, wish.argv, env, wish.quiet)

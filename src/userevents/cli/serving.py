@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-import tempfile
 from collections.abc import Iterator, Sequence
 
 from ..doors import Policy
@@ -12,7 +11,7 @@ from ..errors import NoTracer
 from ..host import Tracer
 from ..tracefs import Tree
 from .console import warn
-from .tracing import Log, Tracing
+from .tracing import Log, Tracing, directory_apart
 
 
 class Serving:
@@ -62,24 +61,13 @@ def serving(
             if not beside or os.environ.get("USEREVENTS_DIR"):
                 raise
             is_beside = True
-            stack.enter_context(_directory_of_our_own())
+            stack.enter_context(directory_apart())
             tracing = Tracing(log=log, alone=True)
         stack.enter_context(contextlib.closing(tracing))
         assert tracing.tracer is not None
         served = Serving(tracing, tracing.tracer, log, mode)
         served.is_beside = is_beside
         yield served
-
-
-@contextlib.contextmanager
-def _directory_of_our_own() -> Iterator[None]:
-    """Make USEREVENTS_DIR a fresh directory, for this process and those that it starts, until this ends."""
-    with tempfile.TemporaryDirectory(prefix=f"userevents-{os.geteuid()}-", dir="/dev/shm") as path:
-        os.environ["USEREVENTS_DIR"] = path
-        try:
-            yield
-        finally:
-            del os.environ["USEREVENTS_DIR"]
 
 
 def _warn(level: str, message: str) -> None:

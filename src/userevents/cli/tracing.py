@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -155,3 +156,14 @@ def reached_or_own(tracefs: str | None) -> Iterator[Access]:
         return
     with contextlib.closing(Tracing()) as tracing:
         yield tracing.access
+
+
+@contextlib.contextmanager
+def directory_apart() -> Iterator[None]:
+    """Be apart from the tracer that runs: USEREVENTS_DIR is fresh for us and whom we start, until this ends."""
+    with tempfile.TemporaryDirectory(prefix=f"userevents-{os.geteuid()}-", dir="/dev/shm") as path:
+        os.environ["USEREVENTS_DIR"] = path
+        try:
+            yield
+        finally:
+            del os.environ["USEREVENTS_DIR"]
