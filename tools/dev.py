@@ -52,6 +52,18 @@ def soak(arguments: list[str]) -> int:
     return _become(["/usr/bin/env", f"USEREVENTS_KILLS={kills}", *tests])
 
 
+def fuzz(arguments: list[str]) -> int:
+    """Throw mutated trace files at everything that reads them (./dev fuzz formats [--runs N] [--seed S])."""
+    if not arguments or arguments[0] != "formats":
+        return _usage("fuzz takes what to fuzz: formats (then --runs N, --seed S)")
+    environment.ensure("dev")
+    os.chdir(ROOT)
+    return _become([str(PYTHON), "-P", "-c", _FUZZ, *arguments[1:]])
+
+
+_FUZZ: Final = "import sys; sys.path.insert(0, '.'); from tests.formats.fuzzing import main; main()"
+
+
 def vectors(arguments: list[str]) -> int:
     """Replay recorded kernel behaviour against our tree (./dev vectors [--profile v6.4] FILE...)."""
     environment.ensure("run")
@@ -122,7 +134,7 @@ def clean(arguments: list[str]) -> int:
 
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
-    verb.__name__: verb for verb in (setup, demo, test, soak, vectors, kernel, check, bench, native, fix, clean)
+    verb.__name__: verb for verb in (setup, demo, test, soak, fuzz, vectors, kernel, check, bench, native, fix, clean)
 }
 
 

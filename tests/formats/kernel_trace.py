@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.buffer import recorded
@@ -17,7 +17,7 @@ def _sized(text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def v6(pages: Sequence[Sequence[bytes]], formats: dict[str, Sequence[str]], *, options: bytes = b"") -> bytes:
+def v6(pages: Sequence[Sequence[bytes]], formats: Mapping[str, Sequence[str]], *, options: bytes = b"") -> bytes:
     """Return a version 6 file of pages by CPU and formats by system, as trace-cmd lays one out."""
     head = layout.MAGIC + b"6\0" + struct.pack("<BBI", 0, 8, 4096)
     head += b"header_page\0" + _sized(HEADER_PAGE_TEXT) + b"header_event\0" + _sized(HEADER_EVENT_TEXT)

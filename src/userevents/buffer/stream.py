@@ -154,12 +154,14 @@ class FrameReader:
         self.read_to = START.size
         start = read_at(0, START.size)
         if len(start) < START.size:
-            raise Malformed(name, f"has {len(start)} bytes; a recording begins with {START.size}")
+            raise Malformed(name, f"has {len(start)} bytes; a recording begins with {START.size}", len(start))
         magic, version, _ = START.unpack(start)
         if magic != MAGIC:
             raise Malformed(name, f"begins with {magic!r}, a recording with {MAGIC!r}", 0)
         if version != VERSION:
-            raise Malformed(name, f"is a recording of version {version}, and this userevents reads version {VERSION}")
+            raise Malformed(
+                name, f"is a recording of version {version}, and this userevents reads version {VERSION}", 8
+            )
 
     @classmethod
     def of(cls, data: bytes, name: str = "recording") -> "FrameReader":

@@ -168,9 +168,9 @@ class PerfData(Descriptions):
         if len(kinds) == 1:
             self._shape = shape_of(*kinds.pop())
         elif any(shape and shape.identifier != 0 for shape in self._shapes.values()):
-            raise Malformed(self.name, "has samples of several kinds that do not say which they are")
+            raise Malformed(self.name, "has samples of several kinds that do not say which they are", cursor.end)
         if not number:
-            raise Malformed(self.name, "holds no events: it has no attrs")
+            raise Malformed(self.name, "holds no events: it has no attrs", cursor.at)
 
     def _read_ids(self, cursor: Cursor, shape: Shape | None) -> None:
         if cursor.end - cursor.at > 8 * MAX_ATTRS * 16:
@@ -193,7 +193,7 @@ class PerfData(Descriptions):
                 body = self._read_at(at, size)
                 self.header.update({key: form(body)} if key else _clock_data(body))
         if not self.formats:
-            raise Malformed(self.name, "holds no tracepoints: record some with perf record -e SYSTEM:EVENT")
+            raise Malformed(self.name, "holds no tracepoints: record some with perf record -e SYSTEM:EVENT", table)
 
     def _read_tracing_data(self, cursor: Cursor) -> None:
         cursor.expect(b"\x17\x08\x44tracing", "the events' formats")
@@ -201,7 +201,9 @@ class PerfData(Descriptions):
         endian, long_size = cursor.take(2, "its byte order")
         if endian or long_size != 8:
             raise Malformed(
-                self.name, f"comes from another kind of machine (byte order {endian}, {long_size}-byte long)"
+                self.name,
+                f"comes from another kind of machine (byte order {endian}, {long_size}-byte long)",
+                cursor.at - 2,
             )
         cursor.u32("its page size")
         self._read_headers(cursor)

@@ -35,26 +35,27 @@ class Descriptions:
 
     def _read_headers(self, cursor: Cursor) -> None:
         cursor.expect(b"header_page\0", "the page header")
+        at = cursor.at
         text = cursor.take(cursor.u64("the size of the page header"), "the page header")
         if b"field: char data;\toffset:16;" not in text:
-            raise Malformed(self.name, f"has pages of a layout that cannot be read ({text[:200]!r})")
+            raise Malformed(self.name, f"has pages of a layout that cannot be read ({text[:200]!r})", at)
         cursor.expect(b"header_event\0", "the event header")
         cursor.skip(cursor.u64("the size of the event header"), "the event header")
 
     def _read_ftrace(self, cursor: Cursor) -> None:
-        for _ in range(self._checked(cursor.u32("the number of ftrace formats"), MAX_FORMATS, "ftrace formats")):
+        for _ in range(self._count(cursor, MAX_FORMATS, "ftrace formats")):
             self._read_format(cursor, "ftrace")
 
     def _read_events(self, cursor: Cursor) -> None:
-        for _ in range(self._checked(cursor.u32("the number of systems"), MAX_FORMATS, "systems")):
+        for _ in range(self._count(cursor, MAX_FORMATS, "systems")):
             system = cursor.name_text("the name of a system")
-            for _ in range(self._checked(cursor.u32("the number of events"), MAX_FORMATS, "events")):
+            for _ in range(self._count(cursor, MAX_FORMATS, "events")):
                 self._read_format(cursor, system)
 
     def _read_format(self, cursor: Cursor, system: str) -> None:
         text = cursor.take(cursor.u64("the size of an event format"), "an event format")
         self.formats.append(Format(system, text.decode("latin-1")))
-        self._check_count(len(self.formats), MAX_FORMATS, "event formats")
+        self._check_count(len(self.formats), MAX_FORMATS, "event formats", cursor.at)
 
     def _read_cmdlines(self, cursor: Cursor) -> None:
         size = cursor.u64("the size of the command names")
@@ -66,17 +67,23 @@ class Descriptions:
                 self.cmdlines[number] = comm
         cursor.skip(size - len(text), "the command names")
 
-    def _checked(self, number: int, limit: int, what: str) -> int:
-        self._check_count(number, limit, what)
+    def _count(self, cursor: Cursor, limit: int, what: str) -> int:
+        """Read how many there are of something."""
+        at = cursor.at
+        number = cursor.u32(f"the number of {what}")
+        self._check_count(number, limit, what, at)
         return number
 
-    def _check_count(self, number: int, limit: int, what: str) -> None:
+    def _check_count(self, number: int, limit: int, what: str, at: int) -> None:
         if number > limit:
-            raise Malformed(self.name, f"claims {number} {what}, more than {limit}")
+            raise Malformed(self.name, f"claims {number} {what}, more than {limit}", at)
 
 
-def decompressor(compression: str, name: str) -> Decompress | None:
-    """Return what undoes a file's compression, None for ``none``. Raises `Malformed` with the way out for others."""
+def decompressor(compression: str, name: str, at: int) -> Decompress | None:
+    """Return what undoes a file's compression, named at byte `at`; None for ``none``.
+
+    Raises `Malformed` with the way out for one that cannot be undone.
+    """
     if compression == "none":
         return None
     if compression == "zlib":
@@ -91,6 +98,7 @@ def decompressor(compression: str, name: str) -> Decompress | None:
         name,
         f"is compressed with {compression!r}, {reason}; or write it plain: "
         f"trace-cmd convert --compression none -i {quote(name)} -o plain.dat",
+        at,
     )
 
 

@@ -56,13 +56,17 @@ class TraceDat(Descriptions):
         version = cursor.name_text("its version")
         self.version = int(version) if version in ("6", "7") else 0
         if not self.version:
-            raise Malformed(name, f"is a trace.dat of version {version!r}, and versions 6 and 7 can be read")
+            raise Malformed(
+                name, f"is a trace.dat of version {version!r}, and versions 6 and 7 can be read", len(layout.MAGIC)
+            )
         endian, long_size = cursor.take(2, "its byte order")
         if endian != layout.LITTLE_ENDIAN or long_size != layout.LONG_SIZE:
-            raise Malformed(name, f"comes from another kind of machine (byte order {endian}, {long_size}-byte long)")
+            raise Malformed(
+                name, f"comes from another kind of machine (byte order {endian}, {long_size}-byte long)", cursor.at - 2
+            )
         self.page_size = cursor.u32("its page size")
         if not 4096 <= self.page_size <= 1 << 20 or self.page_size & (self.page_size - 1):
-            raise Malformed(name, f"claims pages of {self.page_size} bytes")
+            raise Malformed(name, f"claims pages of {self.page_size} bytes", cursor.at - 4)
         if self.version == 6:
             self._read_v6(cursor)
         else:
@@ -83,10 +87,12 @@ class TraceDat(Descriptions):
             while (number := cursor.u16("an option")) != layout.OPTION_DONE:
                 size, at = cursor.u32("the size of an option"), cursor.at
                 options.append((number, cursor.take(size, "an option"), at))
-                self._check_count(len(options), MAX_OPTIONS, "options")
+                self._check_count(len(options), MAX_OPTIONS, "options", at)
             kind = cursor.take(10, "the kind of its data")
         if kind != b"flyrecord\0":
-            raise Malformed(self.name, f"holds {kind.rstrip(bytes(1))!r} data, and only flyrecord pages can be read")
+            raise Malformed(
+                self.name, f"holds {kind.rstrip(bytes(1))!r} data, and only flyrecord pages can be read", cursor.at - 10
+            )
         for cpu in range(cpus):
             self.cpus.append(CpuData(cpu, cursor.u64("an offset of pages"), cursor.u64("a size of pages")))
         self._read_options(options)
@@ -100,7 +106,7 @@ class TraceDat(Descriptions):
         offset, instance = option.u64("the place of an instance"), option.name_text("the name of an instance")
         cursor = Cursor(self._read_at, offset, self.size, self.name)
         cursor.expect(b"flyrecord\0", "an instance's data")
-        self._check_count(len(self.cpus) + cpus, MAX_CPUS, "CPUs")
+        self._check_count(len(self.cpus) + cpus, MAX_CPUS, "CPUs", offset)
         for cpu in range(cpus):
             place = cursor.u64("an offset of pages"), cursor.u64("a size of pages")
             self.cpus.append(CpuData(cpu, *place, instance))
@@ -113,9 +119,10 @@ class TraceDat(Descriptions):
             self.clock = _chosen(head[8 : 8 + size].rstrip(b"\0").decode("latin-1"))
 
     def _read_v7(self, cursor: Cursor) -> None:
+        at = cursor.at
         compression = cursor.name_text("its compression")
         cursor.name_text("the version of its compression")
-        self._decompress = decompressor(compression, self.name)
+        self._decompress = decompressor(compression, self.name, at)
         first = cursor.u64("the place of its options")
         ours = cursor.at
         options = self._collect_options(first)
@@ -144,7 +151,7 @@ class TraceDat(Descriptions):
                     offset = unpack_from("<Q", data)[0] if size >= 8 else 0
                     break
                 options.append((number, data, at))
-                self._check_count(len(options), MAX_OPTIONS, "options")
+                self._check_count(len(options), MAX_OPTIONS, "options", at)
         return options
 
     def _section(self, offset: int, wanted: int) -> Cursor:
@@ -171,16 +178,18 @@ class TraceDat(Descriptions):
         self.clock = clock if not self.clock or not instance else self.clock
         size = cursor.u32("the page size of a buffer")
         if size != self.page_size:
-            raise Malformed(self.name, f"has a buffer with pages of {size} bytes in a file with {self.page_size}")
+            raise Malformed(
+                self.name, f"has a buffer with pages of {size} bytes in a file with {self.page_size}", cursor.at - 4
+            )
         for _ in range(self._cpu_count(cursor)):
             cpu, offset, length = layout.CPU_PAGES.unpack(cursor.take(layout.CPU_PAGES.size, "a CPU's pages"))
             if cpu >= MAX_CPUS:
-                raise Malformed(self.name, f"has pages of CPU {cpu}")
+                raise Malformed(self.name, f"has pages of CPU {cpu}", cursor.at - layout.CPU_PAGES.size)
             self.cpus.append(CpuData(cpu, offset, length, instance))
-        self._check_count(len(self.cpus), MAX_CPUS, "CPUs")
+        self._check_count(len(self.cpus), MAX_CPUS, "CPUs", cursor.at)
 
     def _cpu_count(self, cursor: Cursor) -> int:
-        return self._checked(cursor.u32("the number of CPUs"), MAX_CPUS, "CPUs")
+        return self._count(cursor, MAX_CPUS, "CPUs")
 
     def _read_options(self, options: Options) -> None:
         for number, data, _ in options:
@@ -229,12 +238,11 @@ class TraceDat(Descriptions):
 
     def _check_cpus(self) -> None:
         if not self.cpus:
-            raise Malformed(self.name, "holds no pages: it names no buffer")
+            raise Malformed(self.name, "holds no pages: it names no buffer", self.size)
         for cpu, offset, size, _ in self.cpus:
             if size and (offset > self.size or size > self.size - offset):
-                raise Malformed(
-                    self.name, f"is cut: the pages of CPU {cpu} end at byte {offset + size}, the file at {self.size}"
-                )
+                ends = f"the pages of CPU {cpu} end at byte {offset + size}, the file"
+                raise Malformed(self.name, f"is cut: {ends}", self.size)
 
     def lots(self, data: CpuData) -> Iterator[bytes]:
         """Yield one CPU's pages, a few at a time. Damaged chunks end them early, with a note."""
@@ -250,7 +258,7 @@ class TraceDat(Descriptions):
         end = min(data.offset + data.size + 4, self.size)  # trace-cmd does not count the number of chunks
         cursor = Cursor(self._read_at, data.offset, end, self.name)
         try:
-            for _ in range(self._checked(cursor.u32("the number of chunks"), MAX_CHUNKS, "chunks")):
+            for _ in range(self._count(cursor, MAX_CHUNKS, "chunks")):
                 lot = plain(cursor, self._decompress, f"a chunk of CPU {data.cpu}'s pages")
                 if len(lot) % self.page_size:
                     raise Malformed(self.name, f"has a chunk of {len(lot)} bytes, which are no whole pages", cursor.at)
