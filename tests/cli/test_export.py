@@ -130,3 +130,18 @@ def test_events_of_the_trace_are_completed(trace: str) -> None:
     assert complete_file_event(context, option, "job") == ["job_begin", "job_end"]
     context.params["file"] = "/nonexistent"
     assert complete_file_event(context, option, "job") == []
+
+
+def test_progress_is_shown_on_a_terminal_only(trace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar on stderr, taken away at the end; nothing in a pipe, and nothing with --quiet."""
+    monkeypatch.setattr(verb, "_QUIET_S", -1.0)
+    shown = {}
+    for is_terminal in (True, False):
+        with verb._Bar("exporting x", enabled=True) as bar:
+            monkeypatch.setattr(bar, "_enabled", is_terminal)
+            bar.show(1, 10)
+            bar.show(10, 10)
+            shown[is_terminal] = bar._bar
+    assert shown[False] is None
+    assert shown[True].finished
+    assert not verb._Bar("x", enabled=True)._enabled

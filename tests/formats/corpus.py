@@ -37,7 +37,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
         "naïve ☃ 𝄞",
         "tab\tnew\nline\r\x1b[31m\x01\x7f",
         '"quoted" \\back\\ %s %d',
-        "x" * 3000,
+        "x" * 3990,
         "é" * 1000,
     ]
 )

@@ -113,6 +113,23 @@ def test_pieces_are_cut_where_records_were_lost(make: Any) -> None:
     assert coder.take() == []
 
 
+@pytest.mark.parametrize("make", [PureTranscoder, *([Transcoder] if Transcoder is not PureTranscoder else [])])
+def test_gaps_without_records_wait_to_be_taken_too(make: Any) -> None:
+    """A file may be nothing but marks of lost records before records that nobody asked for."""
+    is_pure = make is PureTranscoder
+    coder = make(lambda _: None, lambda *_: (b"", True), lambda _: b"", 0, True)
+    data = (2 | 1 << 5).to_bytes(4, "little") + b"\x14\0\0\0\1\0\0\0"
+    waiting = 0
+    for number in range(3):
+        merge = PureMerge() if is_pure else Merge()
+        run = (PureRun if is_pure else Run)(data, 1000 * number, 0)
+        run.has_gap = True
+        merge.push(run)
+        before, waiting = waiting, coder.add(merge.drain(None))
+        assert waiting > before
+    assert [piece[1] for piece in coder.take()] == [0, 0, 0]
+
+
 def planned_steps(event_id: int) -> Any:
     """Return a program of one step."""
     decoder = Decoder(EVENT, event_id)

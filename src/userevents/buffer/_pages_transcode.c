@@ -125,6 +125,7 @@ static Piece *new_piece(Transcoder *coder, uint32_t cpu, const Run *run, int aft
         coder->pieces = pieces;
         coder->pieces_room = room;
     }
+    coder->pending += sizeof(Piece); /* pages full of gaps must be taken, too */
     coder->current[cpu] = (int32_t)coder->pieces_used;
     Piece *piece = &coder->pieces[coder->pieces_used++];
     *piece = (Piece){.cpu = coder->by_cpu ? cpu : run->cpu, .missed = !after_gap ? 0 : run->missed ? run->missed : -1};

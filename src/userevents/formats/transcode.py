@@ -57,6 +57,8 @@ IF_LOW: Final = 20
 """Unless it is a smaller one."""
 
 _U64 = (1 << 64) - 1
+_PIECE_SIZE = 72
+"""What a piece counts as waiting, whatever is in it: pages full of gaps must be taken, too."""
 _HEAD = Struct(RECORD_HEADER)
 
 
@@ -213,6 +215,7 @@ class PureTranscoder:
         if missed or key not in self._current:
             self._current[key] = _Filling(run.cpu, missed)
             self._pieces.append(self._current[key])
+            self._pending += _PIECE_SIZE
         return self._current[key]
 
     def _writer(self, run: PureRun, tid: int, time: int) -> bytes | None:
