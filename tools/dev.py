@@ -64,6 +64,15 @@ def fuzz(arguments: list[str]) -> int:
 _FUZZ: Final = "import sys; sys.path.insert(0, '.'); from tests.formats.fuzzing import main; main()"
 
 
+def suites(arguments: list[str]) -> int:
+    """Run real programs' own tests, without and under a recorder (./dev suites uvicorn); takes some minutes."""
+    environment.ensure("dev")
+    os.chdir(ROOT)
+    from tools import suites
+
+    return suites.main(arguments)
+
+
 def vectors(arguments: list[str]) -> int:
     """Replay recorded kernel behaviour against our tree (./dev vectors [--profile v6.4] FILE...)."""
     environment.ensure("run")
@@ -134,7 +143,8 @@ def clean(arguments: list[str]) -> int:
 
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
-    verb.__name__: verb for verb in (setup, demo, test, soak, fuzz, vectors, kernel, check, bench, native, fix, clean)
+    verb.__name__: verb
+    for verb in (setup, demo, test, soak, suites, fuzz, vectors, kernel, check, bench, native, fix, clean)
 }
 
 

@@ -1,5 +1,6 @@
 """The private tracer: what it sees, what it says, and that it leaves everything as it was."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, ROOT, require
 from userevents import char16, event, u32
 from userevents.client.runtime import runtime
-from userevents.errors import Refused
+from userevents.errors import Refused, Unusable
 from userevents.formats import open_trace
 from userevents.testing import PrivateTracer, UnknownEvent
 
@@ -169,7 +170,8 @@ def test_afterwards_everything_is_as_it_was(runtime_dir: Path) -> None:
     with PrivateTracer() as first:
         served(1, "/")
         assert first["served"].count == 1
-    descriptors = set(os.listdir("/proc/self/fd"))
+    gc.collect()  # memory that is mapped keeps a descriptor
+    descriptors = os.listdir("/proc/self/fd")
     for _ in range(3):
         with PrivateTracer() as tracer:
             served(1, "/")
@@ -178,7 +180,8 @@ def test_afterwards_everything_is_as_it_was(runtime_dir: Path) -> None:
     assert not served.enabled
     assert dict(os.environ) == before
     assert runtime._writers is words
-    assert len(set(os.listdir("/proc/self/fd"))) <= len(descriptors)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= len(descriptors)
 
 
 def test_one_tracer_does_not_see_the_events_of_another(runtime_dir: Path) -> None:
@@ -206,3 +209,50 @@ def test_what_was_recorded_can_be_saved_as_a_trace(user_events: PrivateTracer, t
     user_events.save(tmp_path / "trace.dat")
     with open_trace(str(tmp_path / "trace.dat")) as trace:
         assert [record.values["path"] for record in trace.records()] == ["/saved"]
+
+
+NATIVE = """
+#include "user_events.h"
+
+int main(void) {
+    uint32_t index;
+    int fd = open("/sys/kernel/tracing/user_events_data", O_WRONLY);
+    told("registered", reg(fd, "from_c u32 number", 0, 4, &index));
+    told("enabled", await(0, 1));
+    for (int number = 0; number < 5; number++)
+        write_number(fd, index, number);
+    return 3;
+}
+"""
+
+
+def test_a_native_program_is_seen_beside_this_process(user_events: PrivateTracer, tmp_path: Path) -> None:
+    """It finds user_events where the kernel has it, is enabled at once, and its records stand among ours."""
+    gcc = require("gcc")
+    (tmp_path / "native.c").write_text(NATIVE, encoding="ascii")
+    headers = str(ROOT / "tests" / "native")
+    command = [gcc, "-D_GNU_SOURCE", "-I", headers, "-o", str(tmp_path / "native"), str(tmp_path / "native.c")]
+    subprocess.run(command, check=True)
+    served(1, "/before")
+    try:
+        done = user_events.run([tmp_path / "native"], native=True)
+    except Unusable as reason:
+        if "fuse" in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
+            raise
+        pytest.skip(str(reason))
+    served(2, "/after")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "registered: 0\nenabled: 0\n", "")
+    assert [record.number for record in user_events["from_c"]] == [0, 1, 2, 3, 4]
+    assert [record.event for record in user_events.records] == ["served", *["from_c"] * 5, "served"]
+    assert user_events["from_c"][0].pid not in (0, os.getpid())
+
+
+def test_a_native_program_that_does_not_end_is_killed(user_events: PrivateTracer) -> None:
+    """And one that is not there is told."""
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            user_events.run(["sleep", "60"], native=True, timeout=0.2)
+    except Unusable as reason:
+        pytest.skip(str(reason))
+    with pytest.raises(Unusable, match="'no-such-program' is not found"):
+        user_events.run(["no-such-program"], native=True)

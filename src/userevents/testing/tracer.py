@@ -110,7 +110,8 @@ class PrivateTracer:
         except BaseException:
             self._put_back()
             raise
-        access = LocalAccess(self._tracer, Tree(self._tracer))
+        self._tree = Tree(self._tracer)
+        access = LocalAccess(self._tracer, self._tree)
         self._instance = TracerControl(access).create_instance("test")
         self._stream = self._instance.stream()
         self._instance.set_patterns(["*"])
@@ -195,16 +196,21 @@ class PrivateTracer:
             time.sleep(min(pause, max(deadline - now, 0)))
 
     def run(
-        self, argv: Sequence[str | os.PathLike[str]], *, timeout: float = 60.0, **options: Any
+        self, argv: Sequence[str | os.PathLike[str]], *, native: bool = False, timeout: float = 60.0, **options: Any
     ) -> "subprocess.CompletedProcess[str]":
         """Run a program to its end, in the sight of this tracer; its output is captured as text.
 
-        ``"python"`` as the program is the interpreter that runs the test. `options` go to `subprocess.run`. Raises
-        `subprocess.TimeoutExpired`.
+        ``"python"`` as the program is the interpreter that runs the test. With `native` the program and its children
+        find user_events at /sys/kernel/tracing, as under ``userevents run``; raises `Unusable` where that cannot be
+        had. `options` go to `subprocess.run` (with `native`: `env` alone). Raises `subprocess.TimeoutExpired`.
         """
         words = [os.fspath(word) for word in argv]
         if words[0] == "python":
             words[0] = sys.executable
+        if native:
+            from .native import run_native  # what doors need is loaded by whoever uses them
+
+            return run_native(self._tracer, self._tree, words, timeout=timeout, **options)
         return subprocess.run(words, **{"capture_output": True, "text": True, "timeout": timeout} | options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
