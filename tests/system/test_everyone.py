@@ -197,6 +197,24 @@ def test_another_user_is_refused_and_told_why(machine: Machine) -> None:
     machine.does(0, "register", "--persist", "roots u32 a")
 
 
+def test_a_member_of_the_group_records_through_it(machine: Machine) -> None:
+    """With mode 770 their recorder joins the system's tracer: also for what another user runs."""
+    machine.serve("--group", str(TRACING), "--mode", "770")
+    bobs = machine.writer(BOB)
+    eventually(lambda: machine.uids() == [BOB])
+    code = TICK + "emit(0, 50)\n"
+    mine = ("record", "-e", "tick", "-o", f"{SHM}/mine.dat", "--", machine._python, "-c", code)
+    assert "50 events of 1 program" in machine.does(ALICE, *mine, groups=str(TRACING))
+    recorder = machine.verb(ALICE, "record", "-o", f"{SHM}/all.dat", groups=str(TRACING))
+    assert recorder.stderr is not None
+    assert "recording;" in recorder.stderr.readline()
+    more(bobs)
+    recorder.send_signal(signal.SIGINT)
+    assert "7 events of 1 program" in recorder.communicate(timeout=30)[1]
+    assert machine.info()["instances"] == []
+    bobs.communicate(timeout=20)
+
+
 def test_a_user_who_may_not_use_it_still_records_what_they_start(machine: Machine, tmp_path: Path) -> None:
     """Their recorder is a tracer beside the system's, in a directory of theirs; nobody else's events are in it."""
     machine.serve()

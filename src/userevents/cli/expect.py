@@ -28,7 +28,11 @@ _CATCH_UPS = 1000
 def expect_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options --expect and --json, as `expectations` and `results`."""
     command = click.option(
-        "--json", "results", type=click.File("w", lazy=True), metavar="FILE", help="Write what became of them to FILE."
+        "--json",
+        "results",
+        type=click.File("w", lazy=True),
+        metavar="FILE",
+        help="Write what became of the expectations to FILE, as JSON.",
     )(command)
     return click.option(
         "--expect",

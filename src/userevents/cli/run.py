@@ -28,13 +28,15 @@ def run(
     """Run PROGRAM and its children with a tracing tree of their own at /sys/kernel/tracing. Needs no root.
 
     For native programs that use user_events. Nobody else sees that tree; this process is the tracer, so that
-    'userevents enable', 'cat' and all the others drive it from outside. The exit code is the PROGRAM's.
+    'userevents enable', 'cat' and all the others drive it from outside. The exit code is the PROGRAM's, or 1 if only
+    an --expect was not met.
 
     Doors: fuse is a file system in namespaces of the program's own; seccomp hands single files of one to a program
     that opens them for writing, without namespaces; socket needs no FUSE at all, and hides failed writes from it.
 
     \b
     userevents run -- ./server --port 8080
+    userevents run --expect 'tick>=3' --expect 'tick.count==7' -- ./my-test
     userevents run -- sh -c 'echo 1 > /sys/kernel/tracing/events/enable; ./server; cat /sys/kernel/tracing/trace'
     """
     from .doors import behind_door
