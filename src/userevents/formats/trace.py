@@ -35,7 +35,7 @@ _PIECES_SIZE = 1 << 18
 
 Reader = Callable[[Iterator[Batch]], Iterator[Batch]]
 """Hands batches on, and may look at them as they pass: for progress."""
-_AT_ONCE = 1 << 18
+_AT_ONCE = 1 << 14
 """Records read for one chunk of columns."""
 
 
@@ -101,6 +101,11 @@ class Trace:
 
     def rows(self, choice: Choice = ALL) -> Iterator[Row]:
         """Yield the rows that `records` are made of, in the same order; who is (pid, name)."""
+        for rows in self.row_lists(choice):
+            yield from rows
+
+    def row_lists(self, choice: Choice = ALL) -> Iterator[list[Row]]:
+        """Yield the same rows, many at once."""
         source = self.source
 
         def who(tag: Process | None, _cpu: int, tid: int, ts_ns: int) -> tuple[tuple[int | None, str] | None, bool]:
@@ -109,7 +114,7 @@ class Trace:
 
         rows = Rows(self._plan(choice, None), who, escape, source.shift_ns)
         for batch in source.batches():
-            yield from rows.records(batch)
+            yield rows.records(batch)
 
     def lines(self, layout: Layout, choice: Choice = ALL) -> Iterator[list[str]]:
         """Yield the lines of all records in time order, many at once."""

@@ -3,11 +3,14 @@
 No record is decoded. A page whose records of one kind lie in one bin is counted at once.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from ...abi.ring_buffer import RECORD_HEADER
+from ...abi.ring_buffer import RECORD_HEADER, RECORD_HEADER_SIZE
+from ...buffer.page import body_start
 from ...buffer.run import Run
 from ..decoder import Decoder
 from ..model import Event, Process
@@ -86,19 +89,40 @@ def density(source: Source, bounds: Bounds, told: Callable[[], None] = lambda: N
         if number % _TOLD_EVERY == 0:
             told()
         cpu = found.by_cpu.setdefault(run.cpu, {})
-        for head, (count, first_ns, last_ns) in run.heads().items():
-            kind = kinds.get((id(run.tag), head)) or kind_of(run, head, first_ns + shift)
+        for at, head, count, first_ns in _pieces(run, bounds, shift):
+            kind = kinds.get((id(run.tag), head)) or kind_of(run, head, first_ns)
             found.records += count
-            first, last = bounds.of(first_ns + shift), bounds.of(last_ns + shift)
-            if first == last and kind.bins is not None:
-                kind.bins[first] = kind.bins.get(first, 0) + count
-                cpu[first] = cpu.get(first, 0) + count
+            cpu[at] = cpu.get(at, 0) + count
+            bins = kind.bins
+            if bins is not None:
+                bins[at] = bins.get(at, 0) + count
                 continue
             for time in times_of(run, head):
-                at = bounds.of(time + shift)
-                bins = kind.bins
-                if bins is None:
-                    bins = bins_of(run.tag, kind.event, kind.tid, time + shift)[0]
-                bins[at] = bins.get(at, 0) + 1
-                cpu[at] = cpu.get(at, 0) + 1
+                if bounds.of(time + shift) == at:
+                    one = bins_of(run.tag, kind.event, kind.tid, time + shift)[0]
+                    one[at] = one.get(at, 0) + 1
     return found
+
+
+def _pieces(run: Run, bounds: Bounds, shift: int) -> Iterator[tuple[int, bytes, int, int]]:
+    """Yield (bin, head, records, time of one of them) of a page: where it lies in one bin, without looking inside."""
+    heads = run.heads()
+    if not heads:
+        return
+    first, last = min(first for _, first, _ in heads.values()), max(last for _, _, last in heads.values())
+    if bounds.of(first + shift) == bounds.of(last + shift):
+        at = bounds.of(first + shift)
+        for head, (count, first_ns, _) in heads.items():
+            yield at, head, count, first_ns + shift
+        return
+    data, times = run.data, run.times
+    bodies = [body_start(data, start) for start in run.starts] if run.has_long else [start + 4 for start in run.starts]
+    each = [data[body : body + RECORD_HEADER_SIZE] for body in bodies]
+    begin = 0
+    while begin < len(times):
+        at = bounds.of(times[begin] + shift)
+        end = bisect_left(times, bounds.start_ns + (at + 1) * bounds.width_ns - shift, begin)
+        end = len(times) if at == bounds.bins - 1 else max(end, begin + 1)
+        for head, count in Counter(each[begin:end]).items():
+            yield at, head, count, times[begin] + shift
+        begin = end

@@ -7,7 +7,7 @@
   const number = new Intl.NumberFormat("en");
   const PALETTE = ["#3b7dd8", "#e0792b", "#3c9e57", "#c8456b", "#8460c4", "#9a7a1c", "#1e9aa8", "#b04fb0", "#6c8a1f", "#4a5f8f"];
   const OTHER = "#8a929b";
-  const ROWS_MAX = 40, LEFT = 190, RIGHT = 12, FIRST_ROWS = 100, MORE_ROWS = 500;
+  const ROWS_MAX = 40, LEFT = 240, RIGHT = 12, FIRST_ROWS = 100, MORE_ROWS = 500;
   const hidden = new Set();
   let view = [0, bins], drag = null, shown = FIRST_ROWS;
 

@@ -4,11 +4,12 @@ Bounded, whatever the size of the trace: counts in bins, and so many records in 
 shown.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..choice import ALL
+from ..decoder import Decoder
 from ..pairs import Matcher, Pair, PairChoice
+from ..rows import Row
 from ..sql_text import wall_offset_ns
 from ..summary import ledger_lines, ledger_verdict, process_names
 from ..text import escape, show_values
@@ -143,27 +144,18 @@ class _Sample:
         names: dict[int, str],
         told: Callable[[], None],
     ) -> None:
-        totals = _event_counts(counted)
-        self._strides = strides(totals, limit)
-        self._totals = totals
+        self._totals = _event_counts(counted)
+        self._strides = strides(self._totals, limit)
         self._trace = trace
         self._rows: list[list[Any]] = []
-        seen = dict.fromkeys(totals, 0)
         first_ns = counted.bounds.start_ns
-        for number, (ts_ns, cpu, tid, (pid, comm), decoder, values) in enumerate(trace.rows(ALL)):
-            if number % _TOLD_EVERY == 0:
-                told()
-            event = decoder.event
-            place = seen.get(event.id, 0)
-            seen[event.id] = place + 1
-            if place % self._strides.get(event.id, 1):
-                continue
-            fields = show_values(dict(zip(event.keys, values, strict=False)))
+        for ts_ns, cpu, tid, (pid, comm), decoder, values in _chosen(trace, self._strides, told):
+            fields = show_values(dict(zip(decoder.event.keys, values, strict=False)))
             if len(fields) > _FIELDS_MAX:
                 fields = fields[: _FIELDS_MAX - 1] + "…"
             who = tid if pid is None else pid
             process = processes[who, names.get(who, comm)]
-            self._rows.append([ts_ns - first_ns, cpu, process, tid, events[event.id], fields])
+            self._rows.append([ts_ns - first_ns, cpu, process, tid, events[decoder.event.id], fields])
 
     def facts(self) -> dict[str, Any]:
         """Return the rows, and how they were chosen."""
@@ -173,6 +165,21 @@ class _Sample:
             if stride > 1
         ]
         return {"rows": self._rows, "total": sum(self._totals.values()), "how": how}
+
+
+def _chosen(trace: Trace, steps: Mapping[int, int], told: Callable[[], None]) -> Iterator[Row]:
+    """Yield of each event every so manyth row: this goes over all records, so it does next to nothing with each."""
+    left: dict[Decoder, int] = {}
+    for rows in trace.row_lists():
+        told()
+        for row in rows:
+            decoder = row[4]
+            skipped = left.get(decoder, 0)
+            if skipped:
+                left[decoder] = skipped - 1
+                continue
+            left[decoder] = steps.get(decoder.event.id, 1) - 1
+            yield row
 
 
 def strides(totals: Mapping[int, int], limit: int) -> dict[int, int]:
