@@ -333,3 +333,27 @@ def test_a_session_cannot_borrow_the_privilege_of_another_process(machine: Machi
     assert (forged["uid"], forged["events"][0]["error"]) == (ALICE, "EPERM")
     assert "self" not in machine.does(0, "cat", "userevents/holders")
     forger.communicate("\n", timeout=20)
+
+
+def test_a_flood_of_files_of_one_user_leaves_the_others_served(machine: Machine) -> None:
+    """Twenty thousand names that look like sessions, noise in some: others are adopted and answered, and logs end."""
+    mine = f"{SHM}/userevents-{ALICE}"
+    flood = f"import os\nos.mkdir('{mine}', 0o700)\nfor n in range(20000):\n" + (
+        f"    open(f'{mine}/{{os.getpid()}}-{{n:032x}}.session', 'wb').write(os.urandom(n % 3 * 100))\n"
+        "print('ready', flush=True); input()\n"
+    )
+    flooder = machine.python(ALICE, flood)
+    said(flooder, "ready")
+    server = machine.serve()
+    began = time.monotonic()
+    bobs = machine.writer(BOB)
+    eventually(lambda: machine.uids() == [BOB])
+    machine.does(0, "enable", "tick")
+    more(bobs)
+    assert machine.does(0, "cat", "trace").count(": tick: ") == 7
+    assert time.monotonic() - began < 20
+    assert len(os.listdir(f"/proc/{server.pid}/fd")) < 100
+    server.terminate()
+    assert len(server.communicate(timeout=20)[1].splitlines()) < 3000
+    bobs.communicate(timeout=20)
+    flooder.kill()
