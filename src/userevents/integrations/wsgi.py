@@ -10,7 +10,11 @@ from .http import http_begin, http_end, next_number
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
-_End = Callable[[BaseException | None], None]
+_End = Callable[[str], None]
+
+_MOST_NUMBERS = 256
+_numbers: dict[str, int] = {"": 0}
+"""Of the status lines that were met."""
 
 
 def trace_requests(app: App) -> App:
@@ -34,25 +38,21 @@ def trace_requests(app: App) -> App:
             status = line
             return start_response(line, headers) if exc_info is None else start_response(line, headers, exc_info)
 
-        def end(raised: BaseException | None) -> None:
-            error = "" if raised is None else type(raised).__name__
-            http_end(number, _number(status), monotonic_ns() - began, method, path, error)
-
         token = rebind({**bound(), "request": number}) if wanted else None
         http_begin(number, method, path)
         began = monotonic_ns()
         try:
             body = app(environ, start)
         except BaseException as raised:
-            end(raised)
+            http_end(number, _number(status), monotonic_ns() - began, method, path, type(raised).__name__)
             raise
         finally:
             if token is not None:
                 unbind(token)
         if isinstance(body, list | tuple) or _is_file(environ, body):
-            end(None)
+            http_end(number, _number(status), monotonic_ns() - began, method, path, "")
             return body
-        return _Body(body, end)
+        return _Body(body, lambda error: http_end(number, _number(status), monotonic_ns() - began, method, path, error))
 
     return traced
 
@@ -63,7 +63,12 @@ def _number(status: str) -> int:
     >>> _number("404 Not Found"), _number("")
     (404, 0)
     """
-    return int(status[:3]) if status[:3].isdecimal() else 0
+    number = _numbers.get(status)
+    if number is None:
+        number = int(status[:3]) if status[:3].isdecimal() else 0
+        if len(_numbers) < _MOST_NUMBERS:
+            _numbers[status] = number
+    return number
 
 
 def _is_file(environ: Environ, body: object) -> bool:
@@ -78,7 +83,7 @@ class _Body:
         self._body = body
         self._next: Callable[[], bytes] = iter(body).__next__
         self._end = end
-        self._raised: BaseException | None = None
+        self._error = ""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -89,7 +94,7 @@ class _Body:
         except StopIteration:
             raise
         except BaseException as raised:
-            self._raised = raised
+            self._error = type(raised).__name__
             raise
 
     def close(self) -> None:
@@ -99,4 +104,4 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self._end(self._raised)
+            self._end(self._error)
