@@ -3,6 +3,8 @@
 Websockets, lifespan and whatever else a server tells pass through untouched.
 """
 
+from __future__ import annotations  # those of inner functions would be evaluated at every request
+
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from time import monotonic_ns
 from typing import Any

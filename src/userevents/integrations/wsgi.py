@@ -1,5 +1,7 @@
 """WSGI middleware: an event at the begin and the end of each request. For any WSGI application, by itself."""
 
+from __future__ import annotations  # those of inner functions would be evaluated at every request
+
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic_ns
 from typing import Any
