@@ -14,6 +14,7 @@ StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 _End = Callable[[str], None]
 
+_WHOLE = (list, tuple)
 _MOST_NUMBERS = 256
 _numbers: dict[str, int] = {"": 0}
 """Of the status lines that were met."""
@@ -32,7 +33,8 @@ def trace_requests(app: App) -> App:
         if not (http_end or http_begin):
             return app(environ, start_response)
         get = environ.get
-        number, method, path = next_number(), get("REQUEST_METHOD", ""), get("SCRIPT_NAME", "") + get("PATH_INFO", "")
+        number, method = next_number(), get("REQUEST_METHOD", "")
+        path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
         status = ""
 
         def start(line: str, headers: Any, exc_info: Any = None) -> Any:
@@ -51,7 +53,7 @@ def trace_requests(app: App) -> App:
         finally:
             if token is not None:
                 unbind(token)
-        if isinstance(body, list | tuple) or _is_file(environ, body):
+        if isinstance(body, _WHOLE) or _is_file(environ, body):
             http_end(number, _number(status), monotonic_ns() - began, method, path, "")
             return body
         return _Body(body, lambda error: http_end(number, _number(status), monotonic_ns() - began, method, path, error))
