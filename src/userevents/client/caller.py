@@ -100,13 +100,15 @@ def usual_source(fields: Sequence[Field], parameters: Sequence[Parameter]) -> tu
     given = "".join(f"{parameter.name}, " for parameter in parameters if not parameter.keyword_only)
     every = "".join(f"{parameter.name}, " for parameter in parameters)
     setup, tests, values = _conversions(fields, parameters)
+    shapes = Shapes(fields)
     names = {
         "_ue_thread": thread,
         "_ue_missing": _MISSING,
         "_ue_passed": _passed,
         "_ue_encode": str.encode,
         "_ue_integers": (int, bool),
-        "_ue_shapes": Shapes(fields),
+        "_ue_shapes": shapes.made,
+        "_ue_shape_of": shapes.make,
         "_ue_defaults": [parameter.default for parameter in parameters],
         **context_names(fields, parameters),
     }
@@ -176,36 +178,40 @@ def _conversions(fields: Sequence[Field], parameters: Sequence[Parameter]) -> tu
         values.append(value)
     lengths = f"len({data[0]})" if len(data) == 1 else f"({''.join(f'len({value}), ' for value in data)})"
     places = "".join(f"{value}, " for value in values if value.startswith("_ue_place"))
-    setup.append(f"_ue_pack, _ue_size, _ue_words4, {places}= _ue_shapes[{lengths}]")
+    shape = f"_ue_pack, _ue_size, _ue_words4, {places}="
+    setup += [f"try: {shape} _ue_shapes[{lengths}]", f"except KeyError: {shape} _ue_shape_of({lengths})"]
     return setup, tests, values + data
 
 
-class Shapes(dict[int | tuple[int, ...], tuple[Any, ...]]):
+class Shapes:
     """For each length of an event's dynamic values: what packs a record, its size, and where each lies.
 
-    ``(pack_into, size with header, words without, *words that tell the places)``, made when it is needed. A body that
-    is not short fits nowhere.
+    `made` has ``(pack_into, size with header, words without, *words that tell the places)``, for what was needed yet.
+    It is a plain dict, which Python's interpreter looks into without a call. A body that is not short fits nowhere.
     """
 
     def __init__(self, fields: Sequence[Field]) -> None:
+        self.made: dict[int | tuple[int, ...], tuple[Any, ...]] = {}
         self._fixed = RECORD_HEADER_SIZE + sum(field.size for field in fields)
-        self._codes = "<IIi" + "".join(map(code_of, fields))  # header, id (with flags and preempt count, 0), thread
+        codes = ("4s" if is_dynamic(field) else code_of(field) for field in fields)
+        self._codes = "<IIi" + "".join(codes)  # header, id (with flags and preempt count, 0), thread
         self._dynamic = [(base_of(field), 1 if is_text(field) else 0) for field in fields if is_dynamic(field)]
 
-    def __missing__(self, lengths: int | tuple[int, ...]) -> tuple[Any, ...]:
+    def make(self, lengths: int | tuple[int, ...]) -> tuple[Any, ...]:
+        """Make the shape of a record whose dynamic values have these lengths, and keep it if it is short."""
         end = self._fixed
         places = []
         codes = self._codes
         each = (lengths,) if isinstance(lengths, int) else lengths
         for length, (base, terminator) in zip(each, self._dynamic, strict=True):
-            places.append(length + terminator << 16 | end - base)
+            places.append((length + terminator << 16 | end - base).to_bytes(8, "little")[:4])
             codes += f"{length}s{terminator}x"
             end += length + terminator
         size = max(end + 3 & -4, MIN_BODY)
         if size > SHORT_BODY_MAX:
             return (None, PAGE_SIZE, 0, *places)
-        if len(self) >= MAX_SHAPES:
-            self.clear()
+        if len(self.made) >= MAX_SHAPES:
+            self.made.clear()
         shape = (Struct(f"{codes}{size - end}x").pack_into, size + 4, size >> 2, *places)
-        self[lengths] = shape
+        self.made[lengths] = shape
         return shape

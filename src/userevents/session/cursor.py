@@ -49,7 +49,8 @@ ROOM: Final = PAGE_DATA_SIZE - 16
 """Offset and size of a body that fits a page together, also with a time extend and a long header."""
 WEAKLY_ORDERED: Final = os.uname().machine not in ("x86_64", "i686", "i386")
 _NO_MEMORY = bytearray()
-_NO_WORDS = memoryview(b"").cast("I")
+_NO_BYTES = memoryview(b"")
+_NO_WORDS = _NO_BYTES.cast("I")
 _fence_lock = allocate_lock()
 
 
@@ -86,6 +87,7 @@ class Cursor:
         "_base",
         "_bell_head",
         "_bell_ns",
+        "_bytes",
         "_commit",
         "_count",
         "_counters",
@@ -98,16 +100,20 @@ class Cursor:
         "_mask",
         "_off",
         "_overwrite",
+        "_page",
         "_pages",
         "_q",
         "_ticket",
         "_w",
+        "attempts",
         "expects",
     )
 
     def __init__(self, lines: "memoryview[int]", counters: "memoryview[int]") -> None:
         self._lines = lines
         self._counters = counters
+        self.attempts = counters[:: layout.COUNTERS_PER_EVENT].tolist()
+        """The counters of attempts once more: Python reads a list in a third of the time."""
         self.leave()
 
     @staticmethod
@@ -119,8 +125,9 @@ class Cursor:
         """Write to this ring from now on: `pages` pages from byte `data` of `memory` on."""
         self.leave()  # interrupted before the end, there is no ring
         self._map: mmap | bytearray = memory
-        self._q = memoryview(memory).cast("Q")
-        self._w = memoryview(memory).cast("I")
+        self._bytes = memoryview(memory)
+        self._q = self._bytes.cast("Q")
+        self._w = self._bytes.cast("I")
         self._pages = pages
         self._mask = pages - 1
         self._data = data
@@ -139,6 +146,7 @@ class Cursor:
         self._ticket: object = None
         self._off = PAGE_DATA_SIZE  # no record fits: the next one asks for a ring
         self._map = _NO_MEMORY
+        self._page = self._bytes = _NO_BYTES
         self._q = self._w = _NO_WORDS
 
     def _enter(self, head: int) -> None:
@@ -155,6 +163,7 @@ class Cursor:
             fence()
         self._commit = (start >> 3) + 1
         self._base = start + PAGE_HEADER_SIZE
+        self._page = self._bytes[self._base : start + PAGE_SIZE]
         self._off = 0
         self._last = 0
         q[_HEAD] = self._head = head
@@ -227,7 +236,7 @@ class Cursor:
         if WEAKLY_ORDERED:
             fence()
         # From here to the end: no call, so nothing can come between.
-        self._counters[slot] += 1
+        self._counters[slot] = self.attempts[slot >> 3] = self.attempts[slot >> 3] + 1
         self._q[self._commit] = off
         self._off = off
         self._last = now

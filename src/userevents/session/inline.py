@@ -29,11 +29,13 @@ RESERVE: Final = f"""\
 if not ((_ue_delta := _ue_now - _ue_at._last) >> {DELTA_BITS} \
 or (_ue_end := (_ue_off := _ue_at._off) + _ue_size) > {cursor.ROOM + 4} or _ue_writer.owner): \
 _ue_at._ticket = _ue_now; \
-_ue_pack(_ue_at._map, _ue_at._base + _ue_off, _ue_words4 | _ue_delta << {TYPE_LEN_BITS}, {{values}})\
+_ue_pack(_ue_at._page, _ue_off, _ue_words4 + _ue_delta * {1 << TYPE_LEN_BITS}, {{values}})\
 {"; _ue_fence()" if cursor.WEAKLY_ORDERED else ""}
 """
 """Puts `values` and the header before them where the next record goes; `_ue_size` bytes with it,
 `_ue_words4` words without.
+
+Python's interpreter adds and multiplies ints faster than it shifts and joins them.
 
 A negative difference, of a thread that waited since it read the clock, is as unusual as one too large: shifted, neither
 is 0. The first record of a page follows time 0, so that it never comes here.
@@ -41,7 +43,7 @@ is 0. The first record of a page follows time 0, so that it never comes here.
 
 COMMIT: Final = """\
 if _ue_at._ticket is _ue_now: \
-_ue_counters[_ue_slot] += 1; _ue_at._q[_ue_at._commit] = _ue_end; \
+_ue_counters[_ue_slot] = _ue_attempts[_ue_index] = _ue_attempts[_ue_index] + 1; _ue_at._q[_ue_at._commit] = _ue_end; \
 _ue_at._off = _ue_end; _ue_at._last = _ue_now; _ue_at._count += 1; return
 """
 """Counts and commits what `RESERVE` put there, and returns; goes on if there was nothing put, or it is lost."""
@@ -64,6 +66,8 @@ def settle(space: dict[str, Any], writer: object, index: int) -> None:
             "_ue_cursor": writer.cursor,
             "_ue_counters": writer.counters,
             "_ue_slot": index * COUNTERS_PER_EVENT,
+            "_ue_attempts": writer.attempts,
+            "_ue_index": index,
             "_ue_fence": cursor.fence,
         }
     space.update(place)

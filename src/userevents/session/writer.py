@@ -76,6 +76,8 @@ class Writer:
         self._first = first or self
         self.cursor = make_cursor(session.lines, session.counters)
         self.counters = session.counters
+        pure = self.cursor if isinstance(self.cursor, cursor.Cursor) else None
+        self.attempts: list[int] = session.counters[::COUNTERS_PER_EVENT].tolist() if pure is None else pure.attempts
         self._lines = session.lines
         self._lock = allocate_lock()
         self.owner = 0
@@ -116,8 +118,7 @@ class Writer:
             return
         if outcome == cursor.FULL:
             self._stop_if_tracer_gone()
-        self.counters[slot] += 1
-        self.counters[slot + _REASONS[outcome]] += 1
+        self._count_dropped(slot, _REASONS[outcome])
 
     def drop(self, index: int, reason: int) -> None:
         """Count one attempt of event `index` that was dropped for `reason` (a counter of layout.py)."""
@@ -128,14 +129,17 @@ class Writer:
         with self._lock:
             self.owner = me
             slot = index * COUNTERS_PER_EVENT
-            self.counters[slot] += 1
-            self.counters[slot + reason] += 1
+            self._count_dropped(slot, reason)
             self.owner = 0
 
     def _count_reentry(self, index: int) -> None:
-        slot = index * COUNTERS_PER_EVENT
+        self._count_dropped(index * COUNTERS_PER_EVENT, layout.REENTRY)
+
+    def _count_dropped(self, slot: int, reason: int) -> None:
+        """Count an attempt and its drop, and keep the cursor's idea of the attempts right."""
         self.counters[slot] += 1
-        self.counters[slot + layout.REENTRY] += 1
+        self.counters[slot + reason] += 1
+        self.attempts[slot >> 3] = self.counters[slot]
 
     def stats(self, index: int) -> dict[str, int]:
         """Return what was counted of event `index`, by the names of its counters."""
