@@ -10,7 +10,11 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from results import Row, keep
 
 from userevents.client.native import native
 
@@ -76,11 +80,14 @@ def excess(found: dict[str, int]) -> list[str]:
 
 def main() -> int:
     """Count, compare, print; return the exit code."""
+    began = time.monotonic()
     if not native:
         print("the native writer is not built: only the pure-Python one is counted")
     found = measure(makes=(False, True) if native else (True,))
     if sys.argv[1:] == ["--write"]:
         BUDGET.write_text(json.dumps(found, indent=1) + "\n")
+    rows = [Row(case, "", count, count, count, count, None, unit="instructions") for case, count in found.items()]
+    keep("instructions", rows, seconds=time.monotonic() - began)
     budget = json.loads(BUDGET.read_text())
     print(f"{'instructions per event':<28}{'found':>8}{'budget':>8}")
     for case, count in found.items():

@@ -1,9 +1,12 @@
 """One event of ours beside the same event of every peer, in one run: `./dev bench peers`.
 
 Each peer is a process of its own, set up as its users set it up. In every round each process has its turn with every
-case (about `SLICE_NS` each), so that what slows the machine slows all; a round's time of a case is that less the empty
-loop's in the same process and round. Printed are ratios of ours to theirs, with their spread over the rounds; single
-times mean nothing on a shared machine. A peer that is not installed is named and left out.
+case, so that what slows the machine slows all: a few short runs, each right after an equal run of the empty loop, and
+of the differences the median. Printed are ratios of ours to theirs, with their spread over the rounds (a tenth left out
+at either end); single times mean nothing on a shared machine. A peer that is not installed is named and left out.
+
+Times are CPU time of the calling thread, of the whole process for peers that work in the background, and wall time for
+the native program, whose write waits for the server of the file system.
 """
 
 import contextlib
@@ -20,13 +23,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-BENCH = Path(__file__).resolve().parent
-WORKERS = BENCH / "workers"
-CACHE = BENCH.parent / ".cache" / "bench"
-ROUNDS = 15
-SLICE_NS = 10_000_000
-MAX_CALLS = 20_000
-SETTLE_S = 0.01
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from driver import WORKERS, Worker, recorder, runtime
+from results import Row, keep, print_rows, wait_until_quiet
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
+ROUNDS = 25
+WARM_UP = 3
 
 ON, PURE_ON, OFF = "ours, recorded", "ours in pure Python, recorded", "ours, nobody listens"
 
@@ -39,12 +42,15 @@ class Goal(NamedTuple):
     ratio: float | None
 
 
+NATIVE = "C user_events program, our FUSE door"
 DEBUG = (OFF, "debug")
 CALL = (ON, "call")
 GOALS = [
     Goal((OFF, "guard"), DEBUG, 1 / 15),
     Goal((OFF, "call"), DEBUG, 1 / 6),
     Goal((OFF, "write"), DEBUG, None),
+    Goal((OFF, "truth of 0.0"), DEBUG, None),
+    Goal((OFF, "guard"), (OFF, "truth of 0.0"), None),
     Goal((OFF, "guard"), (OFF, "debug guard"), None),
     Goal((OFF, "call"), ("structlog", "below level"), None),
     Goal((OFF, "call"), ("loguru", "below level"), None),
@@ -64,63 +70,16 @@ GOALS = [
     Goal(CALL, ("OpenTelemetry SDK", "span"), 1 / 220),
     Goal(CALL, ("OpenTelemetry SDK", "log"), None),
     Goal(CALL, ("LTTng-UST agent for Python", "logging handler"), None),
+    Goal(CALL, (NATIVE, "write"), None),
     Goal(CALL, (PURE_ON, "call"), None),
     Goal((PURE_ON, "call"), ("logging", "file"), 1 / 8),
 ]
 
 
-class Worker:
-    """A peer's process. Raises `RuntimeError` with what it said if it does not come up."""
-
-    def __init__(self, command: list[str], env: dict[str, str] | None = None) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, self._process.stdout
-        word, *self.cases = self._out.readline().rstrip("\n").split("\t")
-        if word != "ready":
-            _, said = self._process.communicate()
-            raise RuntimeError(said.strip().rpartition("\n")[2] or "it ended at once")
-        self.calls = dict.fromkeys(self.cases, 200)
-        self.times: dict[str, list[float]] = {case: [] for case in self.cases if case != "empty"}
-
-    def _ask(self, case: str, count: int) -> str:
-        self._in.write(f"{case}\t{count}\n")
-        self._in.flush()
-        answer = self._out.readline()
-        if not answer:
-            raise RuntimeError(f"'{case}' ended: {self._process.communicate()[1].strip()[-500:]}")
-        return answer.strip()
-
-    def measure(self, case: str) -> float:
-        """Return nanoseconds per call."""
-        count = self.calls[case]
-        spent = int(self._ask(case, count))
-        self.calls[case] = max(50, min(MAX_CALLS, int(count * SLICE_NS / max(spent, 1))))
-        return spent / count
-
-    def turn(self, *, keep: bool) -> None:
-        """Run every case once; remember the times, less the empty loop's, if they are to be kept."""
-        loop = self.measure("empty")
-        for case, times in self.times.items():
-            found = self.measure(case) - loop
-            if keep:
-                times.append(max(found, 0.1))
-            time.sleep(SETTLE_S)  # whoever reads the events catches up
-
-    def end(self) -> str:
-        """End the process and return what it has to tell."""
-        try:
-            return self._ask("facts", 0)
-        finally:
-            self._in.close()
-            self._process.wait(10)
-
-
 def main() -> None:
     """Start all, measure in rounds, print."""
+    began = time.monotonic()
+    notes = []
     with (
         tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as directory,
         contextlib.ExitStack() as stack,
@@ -129,25 +88,28 @@ def main() -> None:
         for name, start in peers(Path(directory), stack).items():
             try:
                 workers[name] = start()
-            except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
-                print(f"left out: {name}: {error}")
-        wait_until_quiet()
-        for number in range(ROUNDS + 3):
+            except subprocess.CalledProcessError as error:
+                notes.append(f"left out: {name}: '{error.cmd[0]}' failed")
+            except (RuntimeError, OSError) as error:
+                notes.append(f"left out: {name}: {error}")
+        notes.append(wait_until_quiet())
+        for number in range(ROUNDS + WARM_UP):
             for worker in workers.values():
-                worker.turn(keep=number >= 3)
-        facts = {name: worker.end() for name, worker in workers.items()}
-    show(workers, facts)
+                worker.turn(keep=number >= WARM_UP)
+        notes += [f"{name}: {said}" for name, worker in workers.items() if (said := worker.end())]
+    rows = list(compare(workers))
+    print_rows(rows)
+    print("\n".join(notes))
+    keep("peers", rows, notes=notes, seconds=time.monotonic() - began)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    times = {name: worker.times for name, worker in workers.items()}
+    (CACHE / "peers.json").write_text(json.dumps(times, indent=1))
 
 
 def peers(directory: Path, stack: contextlib.ExitStack) -> dict[str, Callable[[], Worker]]:
     """Return how to start each peer."""
     ours = [sys.executable, str(WORKERS / "ours.py")]
-    runtime = directory / "runtime"
-    quiet = directory / "quiet"
-    for made in (runtime, quiet):
-        made.mkdir(mode=0o700)
-    base = {**os.environ, "USEREVENTS_DIR": str(runtime)}
-    off = {**os.environ, "USEREVENTS_DIR": str(quiet)}
+    base, off = runtime(directory, "runtime"), runtime(directory, "quiet")
     logs = str(directory)
     others = peer_python()
 
@@ -155,12 +117,19 @@ def peers(directory: Path, stack: contextlib.ExitStack) -> dict[str, Callable[[]
         stack.enter_context(recorder(directory, base))
         return Worker(ours, env)
 
-    def compiled(source: str, *arguments: str, env: dict[str, str] | None = None) -> Worker:
-        built = directory / f"{source}-worker"
+    def built(source: str) -> str:
+        made = str(directory / f"{source}-worker")
         flags = ["-llttng-ust", "-ldl"] if source == "lttng" else []
-        command = ["gcc", "-O2", "-I", str(WORKERS), "-o", str(built), str(WORKERS / f"{source}.c"), *flags]
+        command = ["gcc", "-O2", "-I", str(WORKERS), "-o", made, str(WORKERS / f"{source}.c"), *flags]
         subprocess.run(command, check=True)
-        return Worker([str(built), *arguments], env)
+        return made
+
+    def compiled(source: str, *arguments: str, env: dict[str, str] | None = None) -> Worker:
+        return Worker([built(source), *arguments], env)
+
+    def native() -> Worker:
+        run = [sys.executable, "-m", "userevents", "run", "-q", "--", built("native")]
+        return Worker(run, runtime(directory, "native"))
 
     def python(script: str, *arguments: str, env: dict[str, str] | None = None) -> Worker:
         return Worker([others, str(WORKERS / f"{script}.py"), *arguments], env)
@@ -183,6 +152,7 @@ def peers(directory: Path, stack: contextlib.ExitStack) -> dict[str, Callable[[]
         "LTTng-UST agent for Python": lambda: python(
             "with_lttngust", env={**(lttng or os.environ), "PYTHONPATH": "/usr/lib/python3/dist-packages"}
         ),
+        NATIVE: native,
         "trace_marker from C": lambda: compiled("marker", tracefs),
         "trace_marker from Python": lambda: python("marker", tracefs),
     }
@@ -201,21 +171,6 @@ def peer_python() -> str:
         subprocess.run([base, "-m", "pip", "--python", python, "install", "-q", "-r", str(requirements)], check=True)
         done.write_text(requirements.read_text())
     return python
-
-
-@contextlib.contextmanager
-def recorder(directory: Path, env: dict[str, str]) -> Iterator[None]:
-    """Record every program of a runtime directory."""
-    command = [sys.executable, "-m", "userevents", "record", "-q", "-o", str(directory / "trace.dat")]
-    process = subprocess.Popen(command, env=env)
-    try:
-        while not (directory / "runtime" / "tracer.lock").exists():
-            time.sleep(0.01)
-        time.sleep(0.3)
-        yield
-    finally:
-        process.send_signal(2)
-        process.wait(60)
 
 
 @contextlib.contextmanager
@@ -264,44 +219,17 @@ def marker_instance() -> Iterator[str]:
                 time.sleep(0.1)
 
 
-def wait_until_quiet() -> None:
-    """Wait up to half a minute for two seconds in which the machine is less than 8 % busy; say so if there are none."""
-    for _ in range(15):
-        before = _busy()
-        time.sleep(2)
-        busy, total = (after - then for after, then in zip(_busy(), before, strict=True))
-        if busy < 0.08 * total:
-            return
-    print("the machine was never quiet: expect a wider spread")
-
-
-def _busy() -> tuple[int, int]:
-    fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    return sum(fields) - fields[3] - fields[4], sum(fields)
-
-
-def show(workers: dict[str, Worker], facts: dict[str, str]) -> None:
-    """Print the table of goals and what each worker had to tell; keep all times for whoever wants more."""
-    print(f"{'case':<44}{'beside':<46}{'minima':>9}{'median':>9}{'range':>17}{'goal':>8}")
+def compare(workers: dict[str, Worker]) -> Iterator[Row]:
+    """Yield the ratios that were asked for, of those that came up."""
     for goal in GOALS:
-        if goal.case[0] not in workers or goal.peer[0] not in workers:
-            continue
-        mine = workers[goal.case[0]].times[goal.case[1]]
-        theirs = workers[goal.peer[0]].times[goal.peer[1]]
-        ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-        best = min(mine) / min(theirs)
-        wish = "" if goal.ratio is None else f"{goal.ratio:.4f}"
-        verdict = "" if goal.ratio is None else ("  met" if statistics.median(ratios) <= goal.ratio else "  NOT MET")
-        print(
-            f"{', '.join(goal.case):<44}{', '.join(goal.peer):<46}{best:>9.4f}{statistics.median(ratios):>9.4f}"
-            f"{f'{min(ratios):.4f}-{max(ratios):.4f}':>17}{wish:>8}{verdict}"
-        )
-    for name, said in facts.items():
-        if said:
-            print(f"{name}: {said}")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    times = {name: worker.times for name, worker in workers.items()}
-    (CACHE / "peers.json").write_text(json.dumps(times, indent=1))
+        if goal.case[0] in workers and goal.peer[0] in workers:
+            mine = workers[goal.case[0]].times[goal.case[1]]
+            theirs = workers[goal.peer[0]].times[goal.peer[1]]
+            ratios = sorted(one / other for one, other in zip(mine, theirs, strict=True))
+            edge = len(ratios) // 10
+            names = ", ".join(goal.case), ", ".join(goal.peer)
+            best = min(mine) / min(theirs)
+            yield Row(*names, best, statistics.median(ratios), ratios[edge], ratios[-edge - 1], goal.ratio)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,20 @@ left is the machine's: caches, the memory bus, and whoever drains. Goal: at most
 """
 
 import contextlib
-import os
 import statistics
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from peers import WORKERS, Worker, recorder
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from driver import WORKERS, Worker, recorder, runtime
+from results import Row, keep, print_rows
 
-ROUNDS = 15
+ROUNDS = 25
+WARM_UP = 3
+SETTLE_S = 0.02
 GOAL = 1.4
 
 
@@ -26,28 +29,30 @@ def call(worker: Worker) -> float:
 
 def main() -> None:
     """Measure in rounds and print the ratio."""
+    began = time.monotonic()
     alone: list[float] = []
     both: list[float] = []
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm")))
-        (directory / "runtime").mkdir(mode=0o700)
-        env = {**os.environ, "USEREVENTS_DIR": str(directory / "runtime")}
+        env = runtime(directory, "runtime")
         stack.enter_context(recorder(directory, env))
         workers = [Worker([sys.executable, str(WORKERS / "ours.py")], env) for _ in range(2)]
         pool = stack.enter_context(ThreadPoolExecutor(2))
-        for number in range(ROUNDS + 3):
+        for number in range(ROUNDS + WARM_UP):
             first = call(workers[0])
+            time.sleep(SETTLE_S)
             pair = list(pool.map(call, workers))
-            if number >= 3:
+            time.sleep(SETTLE_S)
+            if number >= WARM_UP:
                 alone.append(first)
                 both.append(statistics.mean(pair))
         facts = [worker.end() for worker in workers]
     ratios = [two / one for one, two in zip(alone, both, strict=True)]
-    print(
-        f"two programs / one: {min(both) / min(alone):.2f} of minima, {statistics.median(ratios):.2f} median "
-        f"({min(ratios):.2f} to {max(ratios):.2f}); goal {GOAL}"
-    )
+    best = min(both) / min(alone)
+    row = Row("two programs at once", "one alone", best, statistics.median(ratios), min(ratios), max(ratios), GOAL)
+    print_rows([row])
     print("; ".join(facts))
+    keep("producers", [row], notes=facts, seconds=time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from results import Row, keep, print_rows, wait_until_quiet
 
 from userevents.buffer import PageBuilder, page_data, stream
 from userevents.buffer.native import native
@@ -24,7 +27,7 @@ from userevents.formats import finish_recording, open_trace
 
 EVENTS = 1_000_000
 PROGRAMS = 8
-ROUNDS = 7
+ROUNDS = 5
 COLUMNS_GOAL_S = 0.1
 REPORT_GOAL = 1.0
 PATHS = [b"/api/items/%d\0" % number for number in range(100, 200)]
@@ -83,7 +86,7 @@ def make(path: Path) -> None:
 
 def cpu_of(command: list[str]) -> float:
     """Run a command to its end, its output thrown away; return the CPU seconds it took."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command[0]} failed with status {status}")
@@ -97,28 +100,31 @@ def here(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def show(name: str, mine: list[float], peer: list[float], peer_name: str, goal: str = "") -> None:
-    """Print one ratio with its spread."""
+def beside(name: str, mine: list[float], peer: list[float], peer_name: str, goal: float | None = None) -> Row:
+    """Return one ratio with its spread."""
     ratios = [one / other for one, other in zip(mine, peer, strict=True)]
-    spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
-    print(
-        f"{name:<18}/ {peer_name:<18}{min(mine) / min(peer):>7.2f} of minima{statistics.median(ratios):>7.2f} median"
-        f"  {spread:<17}{goal}"
-    )
+    return Row(name, peer_name, min(mine) / min(peer), statistics.median(ratios), min(ratios), max(ratios), goal)
 
 
 def main() -> None:
     """Make the recording, then measure."""
+    began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm"))
     part, trace, copy = directory / "t.part", directory / "t.dat", directory / "copy.dat"
     try:
         make(part)
-        merges = [here(lambda: finish_recording(str(part), str(trace))) for _ in range(3)]
+        finish_recording(str(part), str(trace))
+        notes = [wait_until_quiet()]
         times: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, seconds in _round(part, trace, copy):
                 times.setdefault(name, []).append(seconds)
-        _print(times, merges)
+        rows = list(_rows(times))
+        form = "natively" if native else "in pure Python"
+        notes.append(f"{EVENTS:,} events of {PROGRAMS} programs, read {form}; {ROUNDS} rounds, CPU time")
+        print_rows(rows)
+        print(*notes, sep="\n")
+        keep("read", rows, notes=notes, seconds=time.monotonic() - began)
     finally:
         shutil.rmtree(directory)
 
@@ -141,20 +147,16 @@ def _round(part: Path, trace: Path, copy: Path) -> list[tuple[str, float]]:
     return found
 
 
-def _print(times: dict[str, list[float]], merges: list[float]) -> None:
-    form = "natively" if native else "in pure Python"
-    print(f"{EVENTS:,} events of {PROGRAMS} programs, read {form}; {ROUNDS} rounds, CPU time")
-    if "trace-cmd" in times:
-        for name in ("report", "report text", "report of raw", "report --summary", "report --top"):
-            goal = f"goal: at most {REPORT_GOAL:g}" if name == "report" else ""
-            show(name, times[name], times["trace-cmd"], "trace-cmd report", goal)
-        show("merge", times["merge"], times["trace-cmd"], "trace-cmd report")
-        show("columns", times["columns"], times["trace-cmd"], "trace-cmd report")
-    show("merge", times["merge"], times["copying"], "copying the file")
-    for name in ("merge", "columns", "records"):
-        goal = f"  goal: {COLUMNS_GOAL_S:g} s" if name == "columns" else ""
-        per_event = min(times[name] + (merges if name == "merge" else [])) / EVENTS * 1e9
-        print(f"{name:<18}{min(times[name]):>7.3f} s at least, {per_event:,.0f} ns an event{goal}")
+def _rows(times: dict[str, list[float]]) -> Iterator[Row]:
+    for name in ("report", "report text", "report of raw", "report --summary", "report --top", "merge"):
+        if "trace-cmd" in times:
+            goal = REPORT_GOAL if name == "report" else None
+            yield beside(name, times[name], times["trace-cmd"], "trace-cmd report", goal)
+    yield beside("merge", times["merge"], times["copying"], "copying the file")
+    for name, goal in (("columns", COLUMNS_GOAL_S), ("merge", None), ("records", None)):
+        found = times[name]
+        case = {"columns": "all to Arrow columns", "records": "all to Python objects"}.get(name, name)
+        yield Row(case, "", min(found), statistics.median(found), min(found), max(found), goal, unit="s")
 
 
 if __name__ == "__main__":

@@ -96,18 +96,34 @@ def check(arguments: list[str]) -> int:
 
 
 def bench(arguments: list[str]) -> int:
-    """Measure ratios against peers in one run; names choose files of bench/ (./dev bench startup)."""
+    """Measure ratios against peers in one run (./dev bench [NAME...] [--json FILE] or --page FILE)."""
+    from tools import performance
+
     known = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
+    options = {name: _option(arguments, name) for name in ("--json", "--page")}
     if unknown := [name for name in arguments if name not in known]:
         return _usage(f"there is no benchmark '{unknown[0]}'; there are: {', '.join(known)}")
+    if options["--page"]:
+        return performance.write(Path(options["--page"]))
     environment.ensure("dev")
-    for name in arguments or known:
-        code = os.spawnve(
-            os.P_WAIT, str(PYTHON), [str(PYTHON), "-P", str(ROOT / "bench" / f"{name}.py")], clean_environment()
-        )
-        if code:
+    env = clean_environment()
+    if options["--json"]:
+        env["USEREVENTS_BENCH_JSON"] = os.path.abspath(options["--json"])
+    for name in arguments or (performance.MAIN if options["--json"] else known):
+        command = [str(PYTHON), "-P", str(ROOT / "bench" / f"{name}.py")]
+        if code := os.spawnve(os.P_WAIT, command[0], command, env):
             return code
     return 0
+
+
+def _option(arguments: list[str], name: str) -> str:
+    """Take an option and its value out of the arguments; return the value, empty if it is not there."""
+    if name not in arguments:
+        return ""
+    at = arguments.index(name)
+    _, value = arguments[at], arguments[at + 1] if at + 1 < len(arguments) else ""
+    del arguments[at : at + 2]
+    return value
 
 
 def native(arguments: list[str]) -> int:

@@ -5,6 +5,10 @@
 #include <string.h>
 #include <time.h>
 
+#ifndef BENCH_CLOCK
+#define BENCH_CLOCK CLOCK_THREAD_CPUTIME_ID
+#endif
+
 struct bench_case {
 	const char *name;
 	void (*run)(long count);
@@ -20,7 +24,7 @@ static uint64_t bench_now(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	clock_gettime(BENCH_CLOCK, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
@@ -35,10 +39,10 @@ static int bench_serve(const struct bench_case *cases)
 	fflush(stdout);
 	while (fgets(line, sizeof line, stdin)) {
 		char *tab = strchr(line, '\t');
-		long count = 0;
+		long count = 0, chunks = 1;
 		void (*run)(long) = bench_empty;
 
-		if (!tab || sscanf(tab + 1, "%ld", &count) != 1)
+		if (!tab || sscanf(tab + 1, "%ld %ld", &count, &chunks) < 1)
 			return 2;
 		*tab = 0;
 		for (const struct bench_case *at = cases; at->name; at++)
@@ -47,10 +51,15 @@ static int bench_serve(const struct bench_case *cases)
 		if (!strcmp(line, "facts")) {
 			puts("");
 		} else {
-			uint64_t start = bench_now();
+			for (long chunk = 0; chunk < chunks; chunk++) {
+				uint64_t start = bench_now(), middle;
 
-			run(count);
-			printf("%llu\n", (unsigned long long)(bench_now() - start));
+				bench_empty(count);
+				middle = bench_now();
+				run(count);
+				printf("%lld ", (long long)(bench_now() - middle) - (long long)(middle - start));
+			}
+			putchar('\n');
 		}
 		fflush(stdout);
 	}

@@ -20,7 +20,8 @@ def empty(count: int) -> None:
 def serve(
     cases: dict[str, Case], clock: Callable[[], int] = time.thread_time_ns, facts: Callable[[], str] = str
 ) -> None:
-    """Answer the driver until it closes the pipe: each line `CASE COUNT` with the nanoseconds that COUNT calls took.
+    """Answer the driver until it closes the pipe: each line `CASE COUNT CHUNKS` with the nanoseconds that COUNT calls
+    took above the empty loop right before them, for each of CHUNKS times.
 
     `clock` is the thread's CPU time, or the process's for peers that work in the background. `facts` is asked
     at the end: what was lost, for instance.
@@ -32,11 +33,16 @@ def serve(
     assert answer is not None
     print("ready", *known, sep="\t", file=answer, flush=True)
     for line in sys.stdin:
-        name, count = line.split("\t")
+        name, count, *chunks = line.split("\t")
         if name == "facts":
             print(facts(), file=answer, flush=True)
             continue
         run, calls = known[name], int(count)
-        start = clock()
-        run(calls)
-        print(clock() - start, file=answer, flush=True)
+        found = []
+        for _ in range(int(chunks[0]) if chunks else 1):
+            start = clock()
+            empty(calls)
+            middle = clock()
+            run(calls)
+            found.append((clock() - middle) - (middle - start))
+        print(*found, file=answer, flush=True)

@@ -5,6 +5,7 @@ import logging
 from cases import bench_event, call, guard, write
 from loop import serve
 
+ZERO = 0.0
 log = logging.getLogger("bench")
 log.setLevel(logging.INFO)
 
@@ -22,6 +23,13 @@ def debug_guard(count: int) -> None:
             pass
 
 
+def floor(count: int) -> None:
+    """Test an object of Python's own: what the interpreter takes for any `if object:`."""
+    for _number in range(count):
+        if ZERO:
+            pass
+
+
 def facts() -> str:
     """Return what was lost."""
     found = bench_event.stats
@@ -29,4 +37,14 @@ def facts() -> str:
     return f"{lost:,} of {found['attempts']:,} dropped"
 
 
-serve({"call": call, "write": write, "guard": guard, "debug": debug, "debug guard": debug_guard}, facts=facts)
+serve(
+    {
+        "call": call,
+        "write": write,
+        "guard": guard,
+        "truth of 0.0": floor,
+        "debug": debug,
+        "debug guard": debug_guard,
+    },
+    facts=facts,
+)

@@ -1,7 +1,6 @@
 """A service at a steady 10,000 requests a second, an event for each: what does recording it cost (`overhead.py`)?
 
-A request is parsed, looked up, rendered as JSON and signed: about what the smallest real handlers do. Prints the CPU
-time of the process for all its requests, in nanoseconds.
+A request is parsed, looked up, rendered as JSON and signed: about what the smallest real handlers do.
 """
 
 import hashlib
@@ -33,19 +32,30 @@ def handle(number: int) -> bytes:
     return signed
 
 
-def main() -> None:
-    """Serve for as many seconds as the command line says."""
-    requests = int(float(sys.argv[1]) * RATE)
-    for number in range(2000):
-        handle(number)
-    start, cpu = time.monotonic(), time.process_time_ns()
+def serve(seconds: float) -> None:
+    """Serve for so long, a batch of requests every 10 ms."""
+    requests = int(seconds * RATE)
+    start = time.monotonic()
     for first in range(0, requests, BATCH):
         for number in range(first, first + BATCH):
             handle(number)
         time.sleep(max(0.0, start + (first + BATCH) / RATE - time.monotonic()))
-    spent = time.process_time_ns() - cpu
-    lost = request.stats["attempts"] if request else 0
-    print(spent, lost, time.monotonic() - start)
+
+
+def main() -> None:
+    """For each line `SECONDS STATE` serve so long, once events are so; tell its CPU time in ns, and the events."""
+    for number in range(2000):
+        handle(number)
+    for line in sys.stdin:
+        seconds, state = line.split()
+        while bool(request) is not (state == "on"):
+            time.sleep(0.01)
+        before = request.stats
+        cpu = time.process_time_ns()
+        serve(float(seconds))
+        spent = time.process_time_ns() - cpu
+        after = request.stats
+        print(spent, *(after[name] - before[name] for name in ("attempts", "ring_full")), flush=True)
 
 
 main()

@@ -1,6 +1,7 @@
 """Reaching a tracer: the one that runs already, through its socket, or one in this process."""
 
 import contextlib
+import gc
 import os
 import socket
 import tempfile
@@ -60,6 +61,7 @@ class Tracing:
                     raise _who(busy) from None
             time.sleep(_TURN_S)  # the other tracer is starting, or ending: join it, or take its place
         self.tracer = tracer
+        gc.freeze()  # collecting what is here to stay halts the tracer for as long as a program takes to fill a ring
         tree = Tree(tracer)
         self.access = LocalAccess(tracer, tree)
         tracer.loop.call(lambda: self._open_doors(tracer, tree, sockets))
