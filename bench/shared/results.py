@@ -61,14 +61,19 @@ def _ratio(goal: float) -> str:
 
 def print_rows(rows: Sequence[Row]) -> None:
     """Print a table."""
-    print(f"{'case':<38}{'beside':<44}{'best':>9}{'median':>9}  {'range':<18}{'goal':<10}")
+    first, second = (max(10, *map(len, words)) + 2 for words in zip(*map(_names, rows), strict=True))
+    print(f"{'case':<{first}}{'beside':<{second}}{'best':>9}{'median':>9}  {'range':<18}{'goal':<17}")
     for row in rows:
         cells = [f"{value:.3g}" if row.unit else shown(value) for value in (row.best, row.median, row.low, row.high)]
         spread = f"{cells[2]} to {cells[3]}"
         print(
-            f"{row.case:<38}{row.beside or row.unit:<44}{cells[0]:>9}{cells[1]:>9}  {spread:<18}"
-            f"{goal_of(row):<10} {row.verdict}".rstrip()
+            f"{row.case:<{first}}{_names(row)[1]:<{second}}{cells[0]:>9}{cells[1]:>9}  {spread:<18}"
+            f"{goal_of(row):<17}{row.verdict}".rstrip()
         )
+
+
+def _names(row: Row) -> tuple[str, str]:
+    return row.case, row.beside or f"({row.unit})"
 
 
 def keep(name: str, rows: Sequence[Row], *, notes: Sequence[str] = (), seconds: float = 0.0) -> None:
