@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.formats.maker import Maker
+from userevents.cli.complete import complete_sql
 from userevents.cli.query import query
 from userevents.formats import open_trace
 from userevents.formats.sql_text import table_names
@@ -210,6 +212,30 @@ def test_an_error_says_where_and_which_tables_there_are(trace: str) -> None:
     assert run(trace, "").exit_code == 1
     assert run("nowhere.dat", "SELECT 1").exit_code == 1
     assert rows(trace, "CREATE TABLE x AS SELECT 1 AS a; SELECT a FROM x") == [{"a": 1}]
+
+
+def test_counts_are_those_of_trace_cmd(trace: str, trace_cmd: str) -> None:
+    """As many records of each event as the stock tool shows lines, and as the ledger says were delivered."""
+    shown = subprocess.run([trace_cmd, "report", trace], capture_output=True, text=True, check=True).stdout
+    for event, table in (("begin", '"begin"'), ("end", '"end"'), ("tick_0", '"tick.0"')):
+        lines = [line for line in shown.splitlines() if f" {event}: " in line]
+        assert rows(trace, f"SELECT count(*) AS n FROM {table}") == [{"n": len(lines)}]
+    with open_trace(trace) as opened:
+        assert opened.ledger is not None
+        delivered = opened.ledger.total("delivered")
+    assert rows(trace, "SELECT count(*) AS n FROM events") == [{"n": delivered}]
+
+
+def test_the_shell_completes_tables_and_columns(trace: str) -> None:
+    """The last word of the SQL typed so far; names that need quotes come with them."""
+    context = click.Context(query)
+    context.params["file"] = trace
+    parameter = query.params[-1]
+    assert complete_sql(context, parameter, "SELECT * FROM req") == ["SELECT * FROM request"]
+    assert complete_sql(context, parameter, "tot") == ["total"]
+    assert complete_sql(context, parameter, 'FROM "tick') == ['FROM "tick.0"']
+    context.params["file"] = "nowhere"
+    assert complete_sql(context, parameter, "to") == []
 
 
 def test_sql_comes_from_stdin_too(trace: str) -> None:

@@ -52,6 +52,7 @@ def query(
     userevents query trace.dat 'SELECT path, count(*), quantile_cont(latency_ns, 0.99) FROM request GROUP BY path'
     userevents query trace.dat --pair request_begin:request_end:id 'SELECT max(latency_ns) FROM spans'
     """
+    from .memory import kept_memory
     from .opening import opened
     from .results import write_result
 
@@ -60,7 +61,7 @@ def query(
         raise click.UsageError("Parquet is no text: name the file to write with -o FILE")
     if sql == "-":
         sql = sys.stdin.read()
-    with opened(file, pairs) as trace, _database(trace, pairs, allow_files) as database:
+    with kept_memory(), opened(file, pairs) as trace, _database(trace, pairs, allow_files) as database:
         if tables or sql is None:
             _show_tables(database, form)
             return

@@ -217,7 +217,7 @@ class Database:
             return
         with self._reading:
             if event.id not in self._together:
-                events = [self._trace.events[each] for each in self._bound]
+                events = [self._trace.events[each] for each in {*self._bound, event.id}]
                 for each, columns in zip(events, self._trace.columns_of(events, self._counted), strict=True):
                     self._together[each.id] = columns.chunks
         yield from self._together[event.id]
