@@ -134,6 +134,23 @@ def native(arguments: list[str]) -> int:
     return native.main(arguments)
 
 
+def docs(arguments: list[str]) -> int:
+    """Build the site of the documents into .cache/site (./dev docs serve shows it, ./dev docs man DIR: man pages)."""
+    environment.ensure("dev")
+    os.chdir(ROOT)
+    os.environ["NO_MKDOCS_2_WARNING"] = "1"
+    match arguments:
+        case [] | ["build"]:
+            words = ["build", "--strict", "--quiet"]
+        case ["serve", *rest]:
+            words = ["serve", *rest]
+        case ["man", directory]:
+            return _become([str(PYTHON), "-m", "tools.manpages", directory])
+        case _:
+            return _usage(f"docs takes nothing, serve, or man DIRECTORY, not '{' '.join(arguments)}'")
+    return _become([str(PYTHON), "-m", "mkdocs", *words])
+
+
 def fix(arguments: list[str]) -> int:
     """Mend what ruff can mend: form, and the order of imports."""
     environment.ensure("dev")
@@ -160,7 +177,7 @@ def clean(arguments: list[str]) -> int:
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
     verb.__name__: verb
-    for verb in (setup, demo, test, soak, suites, fuzz, vectors, kernel, check, bench, native, fix, clean)
+    for verb in (setup, demo, test, soak, suites, fuzz, vectors, kernel, check, bench, native, docs, fix, clean)
 }
 
 
