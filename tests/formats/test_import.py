@@ -173,6 +173,7 @@ def test_what_cannot_be_read_says_why_and_the_way_out(tmp_path: Path, monkeypatc
     plain = v7(BUFFERS, {"user_events": [TICK]})
     cases = {
         _patched(good, 8, struct.pack("<Q", 16)): "written to a pipe cannot be read",
+        b"2ELIFREP" + good[8:]: "perf.data of another kind of machine .* at byte 0",
         good[:50]: "written to a pipe cannot be read|is cut",
         _patched(good, 16, struct.pack("<Q", 7)): "claims attrs of 7 bytes",
         compressed.replace(b"zstd\0", b"lzma\0", 1): "compressed with 'lzma'.*trace-cmd convert",

@@ -223,6 +223,8 @@ def _source(fd: int, path: str) -> Source:
         return TraceDatSource(TraceDat(reader_of(fd, path), os.fstat(fd).st_size, path))
     if start.startswith(perfdata.MAGIC):
         return PerfSource(PerfData(reader_of(fd, path), os.fstat(fd).st_size, path))
+    if start.startswith(perfdata.MAGIC[::-1]):
+        raise Malformed(path, "is a perf.data of another kind of machine (big endian)", 0)
     raise Malformed(
         path,
         f"begins with {start!r}: it is neither a trace.dat, nor a perf.data, nor a raw recording"

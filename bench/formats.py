@@ -1,0 +1,163 @@
+"""Exporting a trace of ten million events by eight programs: time, events a second and peak memory of each format.
+
+Whole processes, each export beside `userevents report` and trace-cmd's on the same file, so that what slows the machine
+slows all. A time is CPU seconds, the least of the rounds; the goals are events a second of CPU and peak memory.
+USEREVENTS_BENCH_EVENTS chooses another size. Results as JSON in .cache/bench-formats.json, too.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench import read
+from userevents.buffer import stream
+from userevents.formats import finish_recording
+
+EVENTS = int(os.environ.get("USEREVENTS_BENCH_EVENTS", "10000000"))
+ROUNDS = 2
+Spent = tuple[float, float, float]
+"""CPU seconds, seconds, peak memory in MB."""
+RATE_GOAL = 300_000
+MEMORY_GOAL_MB = 300
+FORMATS = ("perfetto", "perf", "ctf", "json", "parquet", "otlp")
+CACHE = Path(__file__).resolve().parent.parent / ".cache"
+
+
+def make(path: Path) -> int:
+    """Write a recording: the million of bench/read.py, again and again, each time later; return the events."""
+    part = path.with_suffix(".million")
+    read.make(part)
+    copies = max(EVENTS // read.EVENTS, 1)
+    data = part.read_bytes()
+    frames = list(_frames(data))
+    start = 10**12
+    length = max(ts for kind, _, ts in frames if kind == stream.PAGE_PART) - start + 10**7
+    with path.open("wb") as file:
+        file.write(data[:16])
+        for kind, frame, _ in frames:
+            if kind not in (stream.PAGE_PART, stream.END):
+                file.write(frame)
+        for copy in range(copies):
+            for kind, frame, ts in frames:
+                if kind == stream.PAGE_PART:
+                    file.write(_later(frame, ts + copy * length, copy))
+        file.write(stream.pack_end("done", start + copies * length))
+    part.unlink()
+    return copies * read.EVENTS
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Yield (type, frame, time stamp of a part). docs/formats/recording.md draws them."""
+    at = 16
+    while at < len(data):
+        size, kind = struct.unpack_from("<IH", data, at)
+        frame = data[at : at + size]
+        yield kind, frame, struct.unpack_from("<Q", frame, 32)[0] if kind == stream.PAGE_PART else 0
+        at += size
+
+
+def _later(frame: bytes, ts_ns: int, copy: int) -> bytes:
+    """Return a part with another time stamp, further on in its ring."""
+    (seq,) = struct.unpack_from("<Q", frame, 24)
+    return frame[:24] + struct.pack("<QQ", seq + copy * 1_000_000, ts_ns) + frame[40:]
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes whatever is posted."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        left = int(self.headers["content-length"])
+        while left:
+            left -= len(self.rfile.read(min(left, 1 << 16)))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def spent(command: list[str]) -> Spent:
+    """Run a command; return CPU seconds, seconds, and peak memory in MB."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed with status {status}")
+    return usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss * 1024 / 1e6
+
+
+def measure(trace: Path, directory: Path, url: str) -> dict[str, list[Spent]]:
+    """Run everything ROUNDS times, in turns."""
+    ours = [sys.executable, "-m", "userevents"]
+    found: dict[str, list[Spent]] = {}
+    for _ in range(ROUNDS):
+        if shutil.which("trace-cmd"):
+            found.setdefault("trace-cmd report", []).append(spent(["trace-cmd", "report", str(trace)]))
+        found.setdefault("report", []).append(spent([*ours, "report", str(trace)]))
+        for to in FORMATS:
+            place = directory / f"out.{to}"
+            where = ["--endpoint", url] if to == "otlp" else ["-o", str(place)]
+            found.setdefault(to, []).append(spent([*ours, "export", str(trace), "--to", to, "-q", *where]))
+            print(f"{to}: {found[to][-1][0]:.1f} s of CPU", file=sys.stderr, flush=True)
+            shutil.rmtree(place, ignore_errors=True)
+            place.unlink(missing_ok=True)
+    return found
+
+
+def show(found: dict[str, list[Spent]], events: int) -> dict[str, dict[str, float]]:
+    """Print a line for each; return the figures."""
+    base = statistics.median(cpu for cpu, _, _ in found.get("trace-cmd report", found["report"]))
+    print(f"{'':<18}{'events/s':>12}{'CPU s':>8}{'s':>8}{'peak MB':>9}  / trace-cmd report   goals")
+    figures = {}
+    for name, rounds in found.items():
+        cpu, wall, peak = (
+            min(each[0] for each in rounds),
+            min(each[1] for each in rounds),
+            max(each[2] for each in rounds),
+        )
+        rate, ratio = events / cpu, statistics.median(each[0] for each in rounds) / base
+        goals = [] if "report" in name or peak <= MEMORY_GOAL_MB else [f"peak > {MEMORY_GOAL_MB} MB"]
+        goals += [f"under {RATE_GOAL:,}/s"] if name == "perfetto" and rate < RATE_GOAL else []
+        told = "missed: " + ", ".join(goals) if goals else ""
+        print(f"{name:<18}{rate:>12,.0f}{cpu:>8.1f}{wall:>8.1f}{peak:>9.0f}{ratio:>10.2f}{'':<12}{told}")
+        figures[name] = {"events_per_cpu_s": rate, "cpu_s": cpu, "s": wall, "peak_mb": peak, "ratio": ratio}
+    return figures
+
+
+def main() -> None:
+    """Make the trace, then measure."""
+    shm = "/dev/shm" if shutil.disk_usage("/dev/shm").free > 5 * 80 * EVENTS else None
+    directory = Path(tempfile.mkdtemp(prefix="userevents-bench-", dir=shm))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        part, trace = directory / "t.part", directory / "t.dat"
+        events = make(part)
+        finish_recording(str(part), str(trace))
+        part.unlink()
+        print(f"{events:,} events, {trace.stat().st_size / 1e6:,.0f} MB")
+        figures = show(measure(trace, directory, f"http://127.0.0.1:{server.server_port}"), events)
+        CACHE.mkdir(exist_ok=True)
+        (CACHE / "bench-formats.json").write_text(json.dumps({"events": events, **figures}, indent=1) + "\n")
+    finally:
+        server.shutdown()
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
