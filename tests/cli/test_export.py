@@ -1,6 +1,7 @@
 """`userevents export`: where it writes, what it says on which stream, its exit codes, and how it takes bad requests."""
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.formats.kernel_trace import v6
 from tests.formats.maker import Maker
+from userevents.buffer import PageBuilder
 from userevents.cli import export as verb
 from userevents.cli.complete import complete_file_event
+from userevents.fields import format_text, parse_fields
 from userevents.formats import export as room
 
 EVENTS = {20: "job_begin u32 id", 21: "job_end u32 id", 22: "other u32 a"}
@@ -51,6 +55,25 @@ def test_a_trace_is_written_beside_it_and_told(trace: str, to: str) -> None:
     assert "20 events, " in done.stderr
     assert out in done.stderr
     assert "4 records were lost: 4 ring full" in done.stderr
+
+
+@pytest.mark.parametrize(("to", "told"), [("perf", "event id 99"), ("parquet", "2 records of events"), ("ctf", "")])
+def test_records_of_unknown_events_are_written_or_it_is_told(tmp_path: Path, to: str, told: str) -> None:
+    """Some formats want a description of each event; others take the bytes as they are."""
+    pages = [[_page_of(99, 99, 20)]]
+    text = format_text("tick", 20, parse_fields("u32 a"))
+    (tmp_path / "x.dat").write_bytes(v6(pages, {"user_events": [text]}))
+    done = run(str(tmp_path / "x.dat"), "--to", to)
+    assert done.exit_code == 0, done.output
+    assert told in done.stderr
+    assert ("1 event, " if told else "3 events, ") in done.stderr
+
+
+def _page_of(*event_ids: int) -> bytes:
+    builder = PageBuilder()
+    for at, event_id in enumerate(event_ids):
+        builder.append(1000 + at, struct.pack("<HBBiI", event_id, 0, 0, 77, at))
+    return builder.take()
 
 
 def test_what_is_there_already_is_replaced_only_when_named(trace: str) -> None:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.buffer import recorded
 from tests.formats.corpus import corpus, told_apart
 from tests.formats.kernel_trace import kernel_trace
@@ -13,6 +15,8 @@ from userevents.formats import open_trace
 from userevents.formats.export import export
 from userevents.formats.model import Value
 from userevents.formats.pairs import Pair
+
+pytestmark = pytest.mark.time_limit(240)  # the engine takes seconds to start, and more on a busy machine
 
 _EVENTS = (
     "select ts, cpu, coalesce(tid, 0), f.name, coalesce(arg_set_id, -1) from ftrace_event f "

@@ -43,6 +43,9 @@ def write(job: Job, directory: OutputDirectory) -> None:
 def _recorded(job: Job) -> list[Event]:
     """Return the events asked for of which there are records, in the order of their ids."""
     counts = job.trace.counts()
+    unknown = sum(number for event_id, number in counts.items() if event_id not in job.trace.events)
+    if unknown:
+        job.notes.append(f"{unknown:,} records of events that the trace does not describe are left out")
     return [
         event
         for event_id, event in sorted(job.trace.events.items())

@@ -108,6 +108,9 @@ class _Writer:
     def _steps(self, decoder: Decoder) -> list[Step] | None:
         number = self._ids.get(decoder.event.id)
         if number is None:
+            self._job.notes.append(
+                f"records of event id {decoder.event.id}, which the trace does not describe, are left out"
+            )
             return None
         return [
             literal(pack("<IH", layout.RECORD_SAMPLE, layout.MISC_USER)),

@@ -4,6 +4,7 @@ Source: perfetto/trace/*.proto (field numbers and clock ids), docs/formats/perfe
 """
 
 from collections.abc import Iterator
+from struct import pack
 from typing import Final
 
 from ...fields.payload import FLOAT, INTEGER
@@ -183,24 +184,18 @@ def _side(kind: int) -> str:
 
 def _track(number: int, span: Span, pid: int | None) -> bytes:
     """Return the descriptor of a lane's track: under its process where that is known."""
-    parent = b""
-    uuid = number
     name = span.pair.name if span.lane == 0 else f"{span.pair.name} {span.lane}"
-    if pid is not None and span.pair.scope != "trace":
-        owner = 1 << 32 | pid
-        described = whole(1, owner) + message(3, whole(1, pid))
-        parent = whole(5, owner)
-        return _packet(message(60, described), whole(10, _TRACK_SEQUENCE)) + _packet(
-            message(60, whole(1, uuid) + _text(2, name) + parent), whole(10, _TRACK_SEQUENCE)
-        )
-    return _packet(message(60, whole(1, uuid) + _text(2, name)), whole(10, _TRACK_SEQUENCE))
+    lane = whole(1, number) + _text(2, name)
+    if pid is None or span.pair.scope == "trace":
+        return _packet(message(60, lane), whole(10, _TRACK_SEQUENCE))
+    owner = 1 << 32 | pid
+    process = _packet(message(60, whole(1, owner) + message(3, whole(1, pid))), whole(10, _TRACK_SEQUENCE))
+    return process + _packet(message(60, lane + whole(5, owner)), whole(10, _TRACK_SEQUENCE))
 
 
 def _annotation(value: Value) -> bytes:
     if isinstance(value, int):
         return whole(4, value) if value < 0 else whole(3, value)
     if isinstance(value, float):
-        from struct import pack
-
         return varint(5 << 3 | 1) + pack("<d", value)
     return _text(6, value.hex() if isinstance(value, bytes) else str(value))
