@@ -1,11 +1,12 @@
 """What the FUSE door costs: a write and a registration beside a server that only answers, and one enable of many.
 
 Both servers are mounted and asked in turn, so that what slows the machine slows both. Prints ratios of the medians;
-needs root, /dev/fuse and gcc. The last case enables an event that 1,000 processes have registered, beside 1,000 bare
-``process_vm_writev`` to the same processes.
+needs root, /dev/fuse and gcc. One case enables an event that 1,000 processes have registered, beside 1,000 bare
+``process_vm_writev`` to the same processes; one compiles a C file within `userevents run` and without.
 """
 
 import contextlib
+import itertools
 import os
 import statistics
 import subprocess
@@ -19,7 +20,8 @@ from userevents.host.remote import RemoteMemory
 
 ROUNDS = 11
 CALLS = {"write": 3000, "reg": 300}
-GOALS = {"write": 1.5, "reg": 1.5, "enable": 2.0}
+GOALS = {"write": 1.5, "reg": 1.5, "enable": 2.0, "compile": 1.05}
+COMPILES = 40
 WRITES_PER_S = 100_000
 PROCESSES = 1000
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,16 +93,21 @@ def latency(program: str, mounts: dict[str, Path]) -> None:
 
 def throughput(program: str, mounts: dict[str, Path]) -> None:
     """Print how many writes a second two writers make together."""
-    for name, mounted in mounts.items():
-        writers = [Client(program, mounted) for _ in range(2)]
-        rates = []
-        for _ in range(5):
+    pairs = {name: [Client(program, mounted) for _ in range(2)] for name, mounted in mounts.items()}
+    rates: dict[str, list[float]] = {name: [] for name in mounts}
+    for _ in range(ROUNDS):
+        for name, writers in pairs.items():
             for writer in writers:
                 writer.begin("write", 10_000)
-            rates.append(sum(10_000 / writer.end()[2] * 1e6 for writer in writers))
-        print(f"two writers, {name}: {max(rates):,.0f} writes/s, goal {WRITES_PER_S:,}")
-        for writer in writers:
-            writer.close()
+            rates[name].append(sum(10_000 / writer.end()[2] * 1e6 for writer in writers))
+    ratios = [ours / floor for ours, floor in zip(rates["ours"], rates["floor"], strict=True)]
+    best = {name: max(found) for name, found in rates.items()}
+    print(
+        f"two writers: {best['ours']:,.0f} writes/s, goal {WRITES_PER_S:,}; the floor {best['floor']:,.0f};"
+        f" {statistics.median(ratios):.2f} of it ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+    for writer in itertools.chain.from_iterable(pairs.values()):
+        writer.close()
 
 
 def enable(mounted: Path, value: int) -> float:
@@ -156,6 +163,39 @@ def enable_many(mounted: Path) -> None:
     parent.communicate(b"")
 
 
+def compile_in_turn() -> None:
+    """Print how many times as long a compiler takes within `userevents run`, where its calls meet our mounts."""
+    runs: dict[str, list[str]] = {
+        "plain": [],
+        "within": [sys.executable, "-P", "-m", "userevents", "run", "--door", "fuse", "-q", "--"],
+    }
+    times: dict[str, list[tuple[int, ...]]] = {name: [] for name in runs}
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        worker = [sys.executable, str(WORKERS / "compile.py"), directory]
+        workers = {name: stack.enter_context(_piped([*run, *worker])) for name, run in runs.items()}
+        for turn in range(COMPILES + 1):
+            for name, process in workers.items():
+                assert process.stdin is not None
+                assert process.stdout is not None
+                if turn:
+                    print(file=process.stdin, flush=True)
+                told = process.stdout.readline()
+                if turn:
+                    times[name].append(tuple(int(word) for word in told.split()))
+        for process in workers.values():
+            process.communicate()
+    for what, within, plain in zip(
+        ("time", "CPU"), zip(*times["within"], strict=True), zip(*times["plain"], strict=True), strict=True
+    ):
+        median = statistics.median(within) / statistics.median(plain)
+        best = min(within) / min(plain)
+        print(f"compile  {median:.3f} x the {what} without a door, of minima {best:.3f}; goal {GOALS['compile']}")
+
+
+def _piped(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def main() -> None:
     """Compile the client, mount both servers, measure."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
@@ -165,6 +205,7 @@ def main() -> None:
         latency(program, mounts)
         throughput(program, mounts)
         enable_many(mounts["ours"])
+    compile_in_turn()
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ class PageBuilder:
             _SHORT[words].pack_into(self._page, used, delta << TYPE_LEN_BITS | words, body)
             self._used, self.last_ns = end, ts_ns
             return True
-        word, tail = _encoded(body)
+        word, tail = encoded(body)
         if len(tail) + 4 > self._size - PAGE_HEADER_SIZE:
             raise Malformed("record", f"a body of {len(body)} bytes fits no page of {self._size} bytes")
         if len(tail) + 4 > self._room(ts_ns):
@@ -359,7 +359,7 @@ def _finished(page: bytearray, ts_ns: int, length: int, missed: int) -> bytes:
     return bytes(page)
 
 
-def _encoded(body: bytes) -> tuple[int, bytes]:
+def encoded(body: bytes) -> tuple[int, bytes]:
     """Return a record's type_len and the bytes after its first word.
 
     Source: user_events contract, ringbuffer.md section 3.

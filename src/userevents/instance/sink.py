@@ -75,3 +75,14 @@ def _tapped(event: UserEvent, writer: Writer, taps: list[Tap]) -> Sink:
         return True
 
     return put
+
+
+def extend_record(event: UserEvent, writer: Writer, payload: bytes, more: bytes) -> bool:
+    """Put `more` behind the payload of the record that was written last; False where any instance has it no more.
+
+    For a write that comes in pieces: whoever has looked at the record has seen its first piece only.
+    """
+    body = record_body(event.id, writer.tid, payload)
+    takers = [probe for probe in event.probes if isinstance(probe, Instance) and probe.rings is not None]
+    done = [probe.rings[writer.cpu].extend(body, more) for probe in takers if probe.rings is not None]
+    return bool(done) and all(done)

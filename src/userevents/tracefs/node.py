@@ -108,6 +108,10 @@ class File(Node):
         """A shorter way for what one thread writes, where there is one."""
         return None
 
+    def extend(self, node: "OpenNode", index: int, writer: Writer, payload: bytes, more: bytes) -> bool:
+        """Take the rest of what one thread wrote last, where that can still be done."""
+        return False
+
     def ioctl(self, node: "OpenNode", command: int, argument: int, task: Task) -> int:
         """Do what an ioctl asks; ENOTTY for files that know none."""
         raise Refused(errno.ENOTTY, f"'{node.path}' knows no ioctl 0x{command:x}")
@@ -189,6 +193,11 @@ class OpenNode:
         if self._closed or self.flags & abi.O_ACCMODE == abi.O_RDONLY:
             return None
         return self._file.sink(self, index, writer)
+
+    def extend(self, index: int, writer: Writer, payload: bytes, more: bytes) -> bool:
+        """Put `more` behind the payload that a thread wrote last with this index; False where it is too late."""
+        self._require_open()
+        return self._file.extend(self, index, writer, payload, more)
 
     def ioctl(self, command: int, argument: int, task: Task) -> int:
         """Make an ioctl for `task`, in whose memory `argument` points."""

@@ -10,6 +10,7 @@ import pytest
 
 from tests.doors.servers import Mount
 from userevents.abi import user_events as uapi
+from userevents.buffer import records
 
 EVENT = "events/user_events/short"
 
@@ -119,6 +120,17 @@ def test_a_program_that_appends_writes_every_event(mounted: Mount, program: Prog
     assert [os.write(fd, struct.pack("<iI", 0, value)) for value in (1, 2, 3)] == [8, 8, 8]
     os.close(fd)
     assert program.values() == [1, 2, 3]
+
+
+def test_a_writev_of_many_vectors_is_one_record(mounted: Mount, program: Program) -> None:
+    """The kernel sends it in pieces of so many vectors as a request holds; they are put together again."""
+    letters = [bytes((97 + number % 26,)) for number in range(700)]
+    assert os.writev(program.fd, [struct.pack("<i", 0), *letters]) == 704
+    program.write(7)
+    with open(mounted.place / "per_cpu/cpu0/trace_pipe_raw", "rb", buffering=0) as raw:
+        page = raw.read(4096)
+    assert b"".join(letters) in page
+    assert [length for _, _, length in records(page)] == [8 + 700, 8 + 4]
 
 
 def test_a_reader_that_waits_gets_what_is_written_at_once(mounted: Mount, program: Program) -> None:

@@ -10,11 +10,12 @@ from typing import Final
 
 from ...abi import fuse, tracefs
 from ...errors import Refused
-from ...host.clients import Clients
+from ...host.clients import Clients, ClientThread
 from ...host.loop import TreeLock
 from ...tracefs import Sink, WriteCall
 from .channel import Channel
 from .files import Files
+from .handles import Handle
 
 _WRITE: Final = Struct(fuse.IN_HEADER.format + fuse.WRITE_IN.format.lstrip("<"))
 HEADER_SIZE: Final = _WRITE.size
@@ -26,6 +27,7 @@ INDEX_SIZE: Final = _PAYLOAD - HEADER_SIZE
 MAX_PAGES: Final = 256
 """How many pages, or vectors, a request takes."""
 _WRITTEN: Final = Struct(fuse.OUT_HEADER.format + fuse.WRITE_OUT.format.lstrip("<"))
+_PARTS_MAX: Final = 64
 _Key = tuple[int, int, int]
 
 
@@ -45,6 +47,8 @@ class Writes:
         self._changed = changed
         self._sinks: dict[_Key, Sink | None] = {}
         """By open file, write index and thread; None where there is no short way."""
+        self._parts: dict[tuple[int, int], tuple[int, bytes]] = {}
+        """Of each file and thread the last write that may have a second part: its index and payload."""
         self._turns = -1
         """When they were found."""
 
@@ -59,6 +63,8 @@ class Writes:
             try:
                 if sink is None or offset or size < INDEX_SIZE or not sink(buffer[_PAYLOAD : HEADER_SIZE + size]):
                     size = self._write(buffer, fh, index, tid)
+                if size >= MAX_PAGES:
+                    self._remember(fh, tid, index, bytes(buffer[_PAYLOAD : HEADER_SIZE + size]), offset)
                 answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, size, 0)
                 if self._waiting or self._polled:
                     self._files.poke()
@@ -78,15 +84,28 @@ class Writes:
             taken = handle.node.write(data)
             self._changed()
             return taken
-        if offset and not flags & tracefs.O_APPEND:  # who appends writes each event behind the one before
-            return self._cut_off(size)
         thread = self._clients.thread(tid, uid, gid)
+        if offset and not flags & tracefs.O_APPEND:  # who appends writes each event behind the one before
+            self._continue(handle, thread, tid, offset, data)
+            return len(data)
         taken = handle.node.write(data, WriteCall(thread))
         if thread is not None and handle.is_data and (fh, index, tid) not in self._sinks:
             self._sinks[fh, index, tid] = handle.node.sink(index, thread.writer)
         return taken
 
-    def _cut_off(self, size: int) -> int:
-        """The rest of a writev with more vectors than a request holds: its record is written already, without it."""
-        self._log("warning", f"{size} bytes of a write with more than {MAX_PAGES} vectors were cut off")
-        return size
+    def _remember(self, fh: int, tid: int, index: int, payload: bytes, offset: int) -> None:
+        """Keep what was written: it has so many bytes that it may be the first part of a longer writev."""
+        if offset:
+            return
+        if len(self._parts) >= _PARTS_MAX:
+            self._parts.clear()
+        self._parts[fh, tid] = index, payload
+
+    def _continue(self, handle: Handle, thread: ClientThread | None, tid: int, offset: int, data: bytes) -> None:
+        """Take the rest of a writev with more vectors than a request holds: its record is there already, without it."""
+        index, payload = self._parts.get((handle.fh, tid), (0, b""))
+        whole = offset == INDEX_SIZE + len(payload)
+        if thread is not None and whole and handle.node.extend(index, thread.writer, payload, data):
+            self._parts[handle.fh, tid] = index, payload + data
+            return
+        self._log("warning", f"{len(data)} bytes of a write with more than {MAX_PAGES} vectors were cut off")
