@@ -1,11 +1,9 @@
 """Asking a trace of ten million events: p99 by path in SQL beside DuckDB on Parquet of the same data; the page; counts.
 
-Whole processes, ours and the peer alternating on the same data, so that what slows the machine slows both. Printed are
-ratios with their spread, and for each command the least CPU and wall time and the most memory seen. With a FILE as
-argument the same goes there as JSON. `EVENTS=1000000 ./dev bench query` takes less.
+Whole processes, ours and the peer alternating on the same data, so that what slows the machine slows both; the page and
+the counts run once, their figures are by themselves. `EVENTS=1000000 ./dev bench query` takes less.
 """
 
-import json
 import os
 import shutil
 import statistics
@@ -13,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 import read
+from results import Row, keep, print_rows, wait_until_quiet
 
 from userevents.formats import finish_recording
 
@@ -26,6 +27,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 GOAL = 2.0
 SQL = "SELECT path, count(*) AS n, quantile_cont(total, 0.99) AS p99 FROM {} GROUP BY path ORDER BY p99 DESC LIMIT 5"
 PEER = "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())"
+PEER_NAME = "duckdb on the same in Parquet"
 
 
 class Run(NamedTuple):
@@ -33,7 +35,7 @@ class Run(NamedTuple):
 
     cpu_s: float
     wall_s: float
-    peak_kib: int
+    peak_mib: float
 
 
 def run(command: list[str]) -> Run:
@@ -43,63 +45,59 @@ def run(command: list[str]) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command} failed with status {status}")
-    return Run(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss)
+    return Run(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024)
 
 
 def main() -> None:
     """Make the trace, then measure."""
+    began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm"))
     part, trace, parquet = directory / "t.part", directory / "t.dat", directory / "t.parquet"
-    command = [sys.executable, "-m", "userevents"]
     try:
         read.EVENTS = EVENTS
         read.make(part)
         finish_recording(str(part), str(trace))
         part.unlink()
-        run([*command, "query", str(trace), "FROM request", "-o", str(parquet)])
-        commands = {
-            "query": [*command, "query", str(trace), SQL.format("request")],
-            "duckdb on parquet": [sys.executable, "-c", PEER, SQL.format(f"'{parquet}'")],
-        }
-        once = {
-            "html": [*command, "html", "-q", "-o", str(directory / "t.html"), str(trace)],
-            "hist --key path": [*command, "hist", str(trace), "request", "--key", "path"],
-            "query events": [*command, "query", str(trace), "SELECT event, count(*) FROM events GROUP BY event"],
-        }
-        found: dict[str, list[Run]] = {name: [] for name in (*commands, *once)}
-        for _ in range(ROUNDS):
-            for name, words in commands.items():
-                found[name].append(run(words))
-        for name, words in once.items():
-            found[name].append(run(words))
-        _tell(found)
+        run([*_OURS, "query", str(trace), "FROM request", "-o", str(parquet)])
+        notes = [
+            wait_until_quiet(),
+            f"{EVENTS:,} events of {read.PROGRAMS} programs; {ROUNDS} rounds, the figures once",
+        ]
+        rows = list(measure(trace, parquet, directory))
+        print_rows(rows)
+        print(*notes, sep="\n")
+        keep("query", rows, notes=notes, seconds=time.monotonic() - began)
     finally:
         shutil.rmtree(directory)
 
 
-def _tell(found: dict[str, list[Run]]) -> None:
-    mine, peer = found["query"], found["duckdb on parquet"]
-    ratios = {
-        what: [getattr(one, what) / getattr(other, what) for one, other in zip(mine, peer, strict=True)]
-        for what in ("cpu_s", "wall_s")
-    }
-    print(f"{EVENTS:,} events, {ROUNDS} rounds of query beside duckdb, the others once")
-    for what, each in ratios.items():
-        least = min(getattr(one, what) for one in mine) / min(getattr(one, what) for one in peer)
-        print(
-            f"query / duckdb on parquet, {what:<7} {least:>6.2f} of minima {statistics.median(each):>6.2f} median"
-            f"  ({min(each):.2f} to {max(each):.2f})  goal: at most {GOAL:g}"
-        )
-    results = {}
-    for name, runs in found.items():
-        least = Run(min(each.cpu_s for each in runs), min(each.wall_s for each in runs), max(e.peak_kib for e in runs))
-        results[name] = least._asdict()
-        print(
-            f"{name:<20} {least.cpu_s:>7.2f} s CPU {least.wall_s:>7.2f} s {least.peak_kib / 1024:>7.0f} MiB at the peak"
-        )
-    if len(sys.argv) > 1:
-        facts = {"events": EVENTS, "rounds": ROUNDS, "ratios": ratios, "goal": GOAL, "runs": results}
-        Path(sys.argv[1]).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+_OURS = [sys.executable, "-m", "userevents"]
+
+
+def measure(trace: Path, parquet: Path, directory: Path) -> Iterator[Row]:
+    """Yield ratios of `query` to its peer, then figures of what has no peer."""
+    mine, peer = [], []
+    for _ in range(ROUNDS):
+        mine.append(run([*_OURS, "query", str(trace), SQL.format("request")]))
+        peer.append(run([sys.executable, "-c", PEER, SQL.format(f"'{parquet}'")]))
+    for what, place, goal in (("CPU", 0, GOAL), ("wall", 1, None)):
+        ratios = [one[place] / other[place] for one, other in zip(mine, peer, strict=True)]
+        best = min(one[place] for one in mine) / min(one[place] for one in peer)
+        median, low, high = statistics.median(ratios), min(ratios), max(ratios)
+        yield Row(f"query: p99 by path, {what}", PEER_NAME, best, median, low, high, goal)
+    yield from figures("query: p99 by path", mine)
+    yield from figures(PEER_NAME, peer)
+    yield from figures("html", [run([*_OURS, "html", "-q", "-o", str(directory / "t.html"), str(trace)])])
+    yield from figures("hist --key path", [run([*_OURS, "hist", str(trace), "request", "--key", "path"])])
+    counted = "SELECT event, count(*) FROM events GROUP BY event"
+    yield from figures("query: count by event", [run([*_OURS, "query", str(trace), counted])])
+
+
+def figures(case: str, runs: list[Run]) -> Iterator[Row]:
+    """Yield the CPU time and the peak of memory."""
+    for place, unit in ((0, "s CPU"), (2, "MiB peak")):
+        values = [each[place] for each in runs]
+        yield Row(case, "", min(values), statistics.median(values), min(values), max(values), unit=unit)
 
 
 if __name__ == "__main__":

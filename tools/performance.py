@@ -8,7 +8,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "performance.md"
 RESULTS: Final = ROOT / "bench" / "results.json"
-MAIN: Final = ("peers", "producers", "overhead", "drain", "read", "instructions")
+MAIN: Final = ("peers", "producers", "overhead", "drain", "read", "query", "instructions")
 """The benchmarks that the page shows, in this order."""
 _BEGIN, _END = "<!-- made by ./dev bench --page; do not edit -->", "<!-- end -->"
 _TITLES: Final = {
@@ -17,6 +17,7 @@ _TITLES: Final = {
     "overhead": "A service that is recorded",
     "drain": "Draining",
     "read": "Reading a million events of eight programs",
+    "query": "Asking ten million events",
     "instructions": "Instructions per event",
 }
 
