@@ -100,7 +100,11 @@ def bench(arguments: list[str]) -> int:
     from tools import performance
 
     known = sorted(path.stem for path in (ROOT / "bench").glob("*.py"))
-    options = {name: _option(arguments, name) for name in ("--json", "--page")}
+    options = {}
+    for name in ("--json", "--page"):
+        options[name], problem = _option(arguments, name)
+        if problem:
+            return _usage(problem)
     if unknown := [name for name in arguments if name not in known]:
         return _usage(f"there is no benchmark '{unknown[0]}'; there are: {', '.join(known)}")
     if options["--page"]:
@@ -116,14 +120,14 @@ def bench(arguments: list[str]) -> int:
     return 0
 
 
-def _option(arguments: list[str], name: str) -> str:
-    """Take an option and its value out of the arguments; return the value, empty if it is not there."""
+def _option(arguments: list[str], name: str) -> tuple[str, str]:
+    """Take an option and its value out of the arguments; return the value, empty if it is not there, and a problem."""
     if name not in arguments:
-        return ""
+        return "", ""
     at = arguments.index(name)
-    _, value = arguments[at], arguments[at + 1] if at + 1 < len(arguments) else ""
+    value = arguments[at + 1] if at + 1 < len(arguments) else ""
     del arguments[at : at + 2]
-    return value
+    return value, "" if value and not value.startswith("-") else f"bench {name} wants a file"
 
 
 def native(arguments: list[str]) -> int:
