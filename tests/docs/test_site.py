@@ -26,6 +26,9 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path: Path) -> 
     for verb in cli.VERBS:
         assert f'id="{verb}"' in pages["reference/help.html"]
     assert "from_context" in pages["reference/python.html"]
+    written = {path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")}
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [str(path) for path in written if path.parts[0] != "notes" and f": {path}\n" not in menu] == []
     assert pages["notes/index.html"].count('href="00') >= len(list((ROOT / "docs" / "notes").glob("0*.md")))
 
 
