@@ -241,3 +241,30 @@ class _Holder:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+
+@given(
+    st.lists(st.tuples(st.integers(-50, 1 << 28), st.binary(min_size=4, max_size=4)), min_size=1, max_size=600),
+    st.sampled_from([9, 12, 30, 112, 113]),
+)
+def test_records_of_one_size_at_once_are_as_one_after_the_other(found: list[tuple[int, bytes]], size: int) -> None:
+    """The quick way makes the same pages; what it leaves is for the other one."""
+    times = [1 << 30]
+    for step, _ in found[1:]:
+        times.append(times[-1] + step)
+    bodies = [bytes(8) + content * (size // 4) for _, content in found]
+    bodies = [(body + bytes(size))[:size] for body in bodies]
+
+    def pages(*, at_once: bool) -> list[bytes]:
+        builder, made, first = PageBuilder(), [], 0
+        while first < len(bodies):
+            stop = builder.append_alike(times, bodies, first) if at_once else first
+            if stop < len(bodies):
+                if not builder.append(times[stop], bodies[stop]):
+                    made.append(builder.take())
+                    builder.append(times[stop], bodies[stop])
+                stop += 1
+            first = stop
+        return [*made, builder.take()]
+
+    assert pages(at_once=True) == pages(at_once=False)

@@ -9,6 +9,8 @@ Source: user_events contract, ringbuffer.md sections 1 to 5.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 from struct import Struct
 from typing import NamedTuple, Protocol
 
@@ -239,6 +241,28 @@ class PageBuilder:
         self._put(ts_ns, word, tail)
         return True
 
+    def append_alike(self, times_ns: Sequence[int], bodies: Sequence[bytes], first: int) -> int:
+        """Add records whose bodies have one size, from `first` on; return the first that does not go this way.
+
+        That one is for `append`, which may find that it does not fit.
+        """
+        size, used, last_ns = len(bodies[first]), self._used, self.last_ns
+        if used == PAGE_HEADER_SIZE or not RECORD_HEADER_SIZE < size <= SHORT_BODY_MAX:
+            return first
+        words = size + 3 >> 2
+        heads = []
+        for ts_ns in times_ns[first : first + (self._size - used) // (4 + 4 * words)]:
+            if not 0 <= ts_ns - last_ns <= DELTA_MAX:
+                break
+            heads.append(ts_ns - last_ns << TYPE_LEN_BITS | words)
+            last_ns = ts_ns
+        count = len(heads)
+        if count:
+            pairs = zip(heads, bodies[first : first + count], strict=True)
+            _alike(words, count).pack_into(self._page, used, *chain.from_iterable(pairs))
+            self._used, self.last_ns = used + count * (4 + 4 * words), last_ns
+        return first + count
+
     def append_walked(self, data: bytes, found: Walk, first: int, stop: int) -> int:
         """Add records `first` to `stop` of a walked page as they are encoded there; return the first that does not fit.
 
@@ -357,6 +381,12 @@ def _finished(page: bytearray, ts_ns: int, length: int, missed: int) -> bytes:
         _COUNT.pack_into(page, end, missed)
     _HEADER.pack_into(page, 0, ts_ns, commit)
     return bytes(page)
+
+
+@lru_cache(1024)
+def _alike(words: int, count: int) -> Struct:
+    """The layout of `count` records of so many words each."""
+    return Struct("<" + f"I{4 * words}s" * count)
 
 
 def encoded(body: bytes) -> tuple[int, bytes]:

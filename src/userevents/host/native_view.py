@@ -85,8 +85,11 @@ class NativePages:
         known.counts[_ATTEMPTS] += len(payloads)
         self._name(writer)
         head = record_body(event.id, writer.tid, b"")
-        for time_ns, payload in zip(times_ns, payloads, strict=True):
-            body = head + payload
+        bodies = [head + payload for payload in payloads]
+        if not known.checks and len(set(map(len, payloads))) == 1:
+            self._put_alike(times_ns, bodies, known)
+            return
+        for time_ns, body in zip(times_ns, bodies, strict=True):
             if len(body) > MAX_BODY_SIZE:
                 known.counts[_TOO_LARGE] += 1
             elif known.checks and not passes(known.checks, body):
@@ -112,6 +115,20 @@ class NativePages:
             self._finish_page()
             self._builder.append(ts_ns, body)
         self._in_page += 1
+
+    def _put_alike(self, times_ns: Sequence[int], bodies: Sequence[bytes], known: _Known) -> None:
+        """Put records of one size, as many as a page takes at a time."""
+        if len(bodies[0]) > MAX_BODY_SIZE:
+            known.counts[_TOO_LARGE] += len(bodies)
+            return
+        first = 0
+        while first < len(bodies):
+            stop = self._builder.append_alike(times_ns, bodies, first)
+            self._in_page += stop - first
+            if stop < len(bodies):
+                self._put(times_ns[stop], bodies[stop])
+                stop += 1
+            first = stop
 
     def _finish_page(self) -> None:
         count, self._in_page = self._in_page, 0

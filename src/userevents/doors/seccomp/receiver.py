@@ -5,6 +5,7 @@ The kernel stamps each datagram as it is written and says who wrote it, so that 
 
 import ctypes
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     indices: list[int]
     sizes: list[int]
     """Bytes written, the index included."""
-    payloads: list[bytes]
+    payloads: Sequence[bytes]
     """What followed the index, as far as it is kept."""
     times_ns: list[int]
     """CLOCK_MONOTONIC."""
@@ -110,17 +111,25 @@ class Receiver:
             if not count:
                 return None
         sizes = self._headers[14 : step * count : step].tolist()
-        data = self._data_view
-        payloads = [
+        return Batch(self._index_view[:count].tolist(), sizes, self._payloads(sizes), *self._origins(count))
+
+    def _payloads(self, sizes: list[int]) -> Sequence[bytes]:
+        """What follows the indices; mostly all have one size, and are taken in one step."""
+        data, first = self._data_view, sizes[0] - _INDEX
+        if 0 <= first <= _ROOM and sizes.count(sizes[0]) == len(sizes):
+            return struct.unpack_from(f"{first}s{_ROOM - first}x" * len(sizes), data)
+        return [
             bytes(data[at : at + size - _INDEX]) if size <= _ROOM + _INDEX else bytes(data[at : at + _ROOM])
-            for at, size in zip(range(0, _ROOM * count, _ROOM), sizes, strict=True)
+            for at, size in zip(range(0, _ROOM * len(sizes), _ROOM), sizes, strict=True)
         ]
+
+    def _origins(self, count: int) -> tuple[list[int], list[int]]:
+        """When each record was written, and by which process."""
         seconds = self._longs[2 : 8 * count : 8].tolist()
         parts = self._longs[3 : 8 * count : 8].tolist()
         behind = _real_to_monotonic_ns()
         times = [second * 1_000_000_000 + part - behind for second, part in zip(seconds, parts, strict=True)]
-        pids = self._words[12 : 16 * count : 16].tolist()
-        return Batch(self._index_view[:count].tolist(), sizes, payloads, times, pids)
+        return times, self._words[12 : 16 * count : 16].tolist()
 
 
 def _real_to_monotonic_ns() -> int:

@@ -254,7 +254,10 @@ class SocketFiles:
         """Write runs of records of one event and process."""
         if len({id(file) for file, _ in batches}) == 1:
             for file, batch in batches:
-                first = 0
+                first, count = 0, len(batch.sizes)
+                if batch.indices.count(batch.indices[0]) == batch.pids.count(batch.pids[0]) == count:
+                    self._writer.write(file.node.state, batch.indices[0], batch.pids[0], batch.between(0, count))
+                    continue
                 for (index, pid), run in groupby(zip(batch.indices, batch.pids, strict=True)):
                     stop = first + sum(1 for _ in run)
                     self._writer.write(file.node.state, index, pid, batch.between(first, stop))
