@@ -58,13 +58,16 @@ def tree(profile: str) -> Iterator[Path]:
                 server.wait()
 
 
-def play(tracing: Path, asked: Sequence[Scenario]) -> list[Scenario]:
-    """Run scenarios with real processes in a mounted tree; return them with raw results."""
+def play(tracing: Path, asked: Sequence[Scenario], before: Sequence[str] = ()) -> list[Scenario]:
+    """Run scenarios with real processes in a mounted tree; return them with raw results.
+
+    `before` is a command that runs the player, and may have yet to mount the tree.
+    """
     environment = os.environ | {"TRACING": str(tracing), "SETTLE_MS": _SETTLE_MS}
     with tempfile.TemporaryDirectory(prefix="userevents-scenarios-") as directory:
         given, results = Path(directory, "scenarios.jsonl"), Path(directory, "results.jsonl")
         given.write_text("".join(json.dumps(scenario) + "\n" for scenario in asked), encoding="utf-8")
-        command = [sys.executable, "-S", "-E", str(_PLAYER), str(given), str(results)]
+        command = [*before, sys.executable, "-S", "-E", str(_PLAYER), str(given), str(results)]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         answers = [json.loads(line) for line in results.open(encoding="utf-8")] if results.exists() else []
     if len(answers) != len(asked):
@@ -72,41 +75,68 @@ def play(tracing: Path, asked: Sequence[Scenario]) -> list[Scenario]:
     return answers
 
 
-def replay(asked: Sequence[Scenario], profile: str) -> Count:
+def replay(asked: Sequence[Scenario], profile: str, door: str = "fuse") -> Count:
     """Play scenarios, print what differs from their recording and why others are not played."""
     chosen, skipped = [], 0
     for scenario in asked:
-        reason = why_not(scenario)
+        reason = why_not(scenario, door)
         if reason is None:
             chosen.append(scenario)
         else:
             skipped += 1
             print(f"{scenario.get('name', '?')}: skipped: {reason}")
     failed = 0
-    suspects = [scenario for scenario, difference in _differences(chosen, profile) if difference is not None]
+    suspects = [scenario for scenario, difference in _differences(chosen, profile, door) if difference is not None]
     for suspect in suspects:  # what an earlier one left behind (an option, a clock) is no difference
-        for scenario, difference in _differences([suspect], profile):
+        for scenario, difference in _differences([suspect], profile, door):
             if difference is not None:
                 failed += 1
                 print(f"{scenario.get('name', '?')}: {difference}")
     return Count(len(chosen) - failed, failed, skipped)
 
 
-def _differences(asked: Sequence[Scenario], profile: str) -> list[tuple[Scenario, Difference | None]]:
+def _differences(asked: Sequence[Scenario], profile: str, door: str) -> list[tuple[Scenario, Difference | None]]:
     """Play scenarios one after the other in one tree; how each differs from its recording."""
-    with tree(profile) as tracing:
-        answers = play(tracing, asked)
+    if door == "fuse":
+        with tree(profile) as tracing:
+            answers = play(tracing, asked)
+    else:
+        with tempfile.TemporaryDirectory(prefix="userevents-vectors-") as directory:
+            answers = play(Path(directory), asked, [sys.executable, "-P", str(_SERVER), directory, profile, door])
     return [
         (scenario, difference_from(scenario, mended(raw), raw["meta"]["first_multi"] or 0))
         for scenario, raw in zip(asked, answers, strict=True)
     ]
 
 
-def why_not(scenario: Scenario) -> str | None:
-    """Why a scenario cannot go through the FUSE door as in the kernel; None when it can."""
+def why_not(scenario: Scenario, door: str = "fuse") -> str | None:
+    """Why a scenario cannot go through a door as in the kernel; None when it can."""
     results = scenario.get("results") or scenario["outcomes"][0]
-    reasons = (_limit(step, result) for step, result in zip(scenario["steps"], results, strict=True))
+    limits = {"fuse": (_limit,), "seccomp": (_limit, _supervised), "socket": (_limit, _supervised, _socket)}[door]
+    pairs = list(zip(scenario["steps"], results, strict=True))
+    reasons = (limit(step, result) for step, result in pairs for limit in limits)
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def _supervised(step: Step, result: Result) -> str | None:
+    """What is out of the reach of files that a supervisor puts in place of others."""
+    if step["op"] == "setuid":
+        return "a program that has changed its user gets no file of the supervisor's user"
+    return None
+
+
+def _socket(step: Step, result: Result) -> str | None:
+    """What is out of the reach of a socket in place of a file."""
+    operation = step["op"]
+    if step.get("thread"):
+        return "a socket does not tell which thread wrote"
+    if operation in (*_WRITES, "pwrite") and result["errno"]:
+        return "behind a socket a refused write looks like a good one"
+    if operation == "peek":
+        return "what a command switches follows a moment after its write, which a socket takes at once"
+    if operation in ("read_fd", "read_len", "lseek", "mmap_fd", "poll_fd"):
+        return "a socket is no file: it is not read, polled or positioned as one"
+    return None
 
 
 def _limit(step: Step, result: Result) -> str | None:

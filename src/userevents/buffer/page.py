@@ -242,10 +242,7 @@ class PageBuilder:
         return True
 
     def append_alike(self, times_ns: Sequence[int], bodies: Sequence[bytes], first: int) -> int:
-        """Add records whose bodies have one size, from `first` on; return the first that does not go this way.
-
-        That one is for `append`, which may find that it does not fit.
-        """
+        """Add records of one size, from `first` on; return the first that is left for `append`, if that fits at all."""
         size, used, last_ns = len(bodies[first]), self._used, self.last_ns
         if used == PAGE_HEADER_SIZE or not RECORD_HEADER_SIZE < size <= SHORT_BODY_MAX:
             return first
@@ -257,10 +254,9 @@ class PageBuilder:
             heads.append(ts_ns - last_ns << TYPE_LEN_BITS | words)
             last_ns = ts_ns
         count = len(heads)
-        if count:
-            pairs = zip(heads, bodies[first : first + count], strict=True)
-            _alike(words, count).pack_into(self._page, used, *chain.from_iterable(pairs))
-            self._used, self.last_ns = used + count * (4 + 4 * words), last_ns
+        pairs = zip(heads, bodies[first : first + count], strict=True)
+        _alike(words, count).pack_into(self._page, used, *chain.from_iterable(pairs))
+        self._used, self.last_ns = used + count * (4 + 4 * words), last_ns
         return first + count
 
     def append_walked(self, data: bytes, found: Walk, first: int, stop: int) -> int:

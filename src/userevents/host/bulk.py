@@ -52,9 +52,12 @@ class BulkWriter:
         self._instances = instances
         self._clocks = clocks
         self._natives = natives
-        self._changes = -1
         self._routes: dict[UserEvent, _Route] = {}
         self._names: dict[int, str] = {}
+
+    def begin(self) -> None:
+        """Something may have been changed since the last records: find their ways anew."""
+        self._routes.clear()
 
     def write(self, table: object, index: int, pid: int, written: Written) -> None:
         """Take records that were written to the open file `table` for its event `index`."""
@@ -136,10 +139,6 @@ class BulkWriter:
         self.lost[errno.errorcode.get(number, str(number))] += count
 
     def _route(self, event: UserEvent) -> _Route:
-        changes = sum(instance.changes for instance in self._instances.values())
-        if changes != self._changes:
-            self._changes = changes
-            self._routes.clear()
         found = self._routes.get(event)
         if found is None:
             found = self._routes[event] = self._find_route(event)

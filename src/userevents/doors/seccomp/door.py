@@ -7,7 +7,7 @@ pass. One thread serves. It holds no lock while it opens a file: that may be ser
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from ...errors import Refused
@@ -42,12 +42,16 @@ class Files(Protocol):
 
 
 class SeccompDoor:
-    """Supervises the programs behind `listener`, whose files come from `files`. `start` begins."""
+    """Supervises the programs behind `listener`, whose files come from `files`. `start` begins.
 
-    def __init__(self, listener: int, files: Files, *, log: Log) -> None:
+    `places` are the directories in which they look for the tree.
+    """
+
+    def __init__(self, listener: int, files: Files, *, log: Log, places: Sequence[str] = paths.PLACES) -> None:
         self._listener = Listener(listener)
         self._files = files
         self._log = log
+        self._places = places
         self._numbers = filters.machine()
         self._uid = os.geteuid()
         self._thread = threading.Thread(target=self._serve_all, name="userevents-seccomp", daemon=True)
@@ -107,7 +111,7 @@ class SeccompDoor:
     def _tree_path(self, call: Call, directory: int, address: int) -> str | None:
         """The path in the tree that a call opens; None for everything else, and for who cannot be looked at."""
         path = read_text(call.tid, address, _PATH_MAX)
-        found = None if path is None else paths.in_tree(path, call.tid, directory)
+        found = None if path is None else paths.in_tree(path, call.tid, directory, self._places)
         return found if found is not None and self._listener.is_valid(call) else None
 
     def _permit(self, call: Call, path: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+from collections.abc import Sequence
 from typing import Final
 
 from ...abi import tracefs
@@ -19,21 +20,21 @@ def signed(argument: int) -> int:
     return argument - (1 << 32) if argument >> 31 else argument
 
 
-def in_tree(path: bytes, tid: int, directory: int) -> str | None:
+def in_tree(path: bytes, tid: int, directory: int, places: Sequence[str] = PLACES) -> str | None:
     """The path in the tree that `path` means to thread `tid`, relative to its descriptor `directory`; None if none.
 
     As the caller's own root has it: a program in a chroot looks for the tree where all others do. Symbolic links on
     the way are followed where the name is one that the tree has.
     """
-    found = _below(path, tid, directory)
+    found = _below(_absolute(path, tid, directory), places)
     if found is None and posixpath.basename(path) in _NAMES:
-        found = _linked(path, tid, directory)
+        found = _below(_linked(path, tid, directory), places)
     return found
 
 
-def _below(path: bytes, tid: int, directory: int) -> str | None:
-    whole = os.fsdecode(posixpath.normpath(_absolute(path, tid, directory)))
-    for place in PLACES:
+def _below(path: bytes, places: Sequence[str]) -> str | None:
+    whole = os.fsdecode(posixpath.normpath(path))
+    for place in places:
         if whole.startswith(place + "/"):
             return whole[len(place) + 1 :]
     return None
@@ -54,13 +55,11 @@ def _absolute(path: bytes, tid: int, directory: int) -> bytes:
     return posixpath.join(base, path)
 
 
-def _linked(path: bytes, tid: int, directory: int) -> str | None:
-    """As `_below`, with symbolic links followed."""
+def _linked(path: bytes, tid: int, directory: int) -> bytes:
+    """`path` with symbolic links followed; b"" where that cannot be told."""
     whole = _absolute(path, tid, directory)
     try:
         root = os.fsencode(os.readlink(f"/proc/{tid}/root"))
     except OSError:
-        return None
-    if not whole.startswith(b"/") or root != b"/":
-        return None
-    return _below(os.path.realpath(whole), tid, AT_FDCWD)
+        return b""
+    return os.path.realpath(whole) if whole.startswith(b"/") and root == b"/" else b""

@@ -36,6 +36,11 @@ class Batch(NamedTuple):
     """CLOCK_MONOTONIC."""
     pids: list[int]
 
+    def rows(self, first: int, stop: int | None) -> "Batch":
+        """Some of the records."""
+        part = slice(first, stop)
+        return Batch(self.indices[part], self.sizes[part], self.payloads[part], self.times_ns[part], self.pids[part])
+
     def between(self, first: int, stop: int) -> Written:
         """These records, without whose they are."""
         return Written(self.sizes[first:stop], self.payloads[first:stop], self.times_ns[first:stop])

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import groupby
@@ -69,6 +70,8 @@ class SocketFiles:
         self._by_identity: dict[tuple[int, int], _File] = {}
         self._queue: deque[tuple[_File, Batch | Counter[tuple[int, int]] | None]] = deque()
         self._queued = 0
+        self._commands = 0
+        """How many batches in the queue are commands."""
         self._receiving = threading.Lock()
         self._receiver = Receiver()
         self._settling = False
@@ -192,6 +195,7 @@ class SocketFiles:
             elif count:
                 self._queue.append((file, batch))
                 self._queued += count
+                self._commands += not file.takes_events
             if count < BATCH:
                 return
 
@@ -205,11 +209,14 @@ class SocketFiles:
 
     def _take_in(self, most: int) -> None:
         """Take in what is first in the queue: events of all files, in order of time, `most` of them or some more."""
+        if self._commands:
+            self._do_command()
+            return
         batches: list[tuple[_File, Batch]] = []
         count = 0
         while self._queue and count < most:
             file, found = self._queue[0]
-            if not (isinstance(found, Batch) and file.takes_events):
+            if not isinstance(found, Batch):
                 break
             self._queue.popleft()
             batches.append((file, found))
@@ -221,37 +228,55 @@ class SocketFiles:
             self._take_in_other(*self._queue.popleft())
 
     def _take_in_other(self, file: _File, found: "Batch | Counter[tuple[int, int]] | None") -> None:
-        """Do what is not to be done before all events that were written before it are in."""
+        """Close a file that nobody has any more, or count what was given up."""
         was, self._settling = self._settling, True
         try:
             if found is None:
                 file.node.close()
-            elif isinstance(found, Batch):
-                self._queued -= len(found.sizes)
-                self._take_in_events()
-                self._write_text(file, found)
-            else:
+            elif not isinstance(found, Batch):
                 for (index, pid), number in found.items():
                     self._writer.give_up(file.node.state, index, pid, number)
         finally:
             self._settling = was
 
-    def _take_in_events(self) -> None:
-        """Take in the events that have been written until now, and leave everything else in the queue."""
+    def _do_command(self) -> None:
+        """Do the oldest command that was written, after all events that were written before it."""
         with self._receiving:
             for file in tuple(self._files.values()):
-                if file.takes_events:
-                    self._receive(file, to_the_end=True)
-        ready = [(file, found) for file, found in self._queue if isinstance(found, Batch) and file.takes_events]
-        left = [(file, found) for file, found in self._queue if not (isinstance(found, Batch) and file.takes_events)]
-        self._queue.clear()
-        self._queue.extend(left)
-        self._queued -= sum(len(found.sizes) for _, found in ready)
-        if ready:
-            self._write_events(ready)
+                self._receive(file, to_the_end=True)
+        moment, place = min(
+            (found.times_ns[0], at)
+            for at, (file, found) in enumerate(self._queue)
+            if isinstance(found, Batch) and not file.takes_events
+        )
+        events: list[tuple[_File, Batch]] = []
+        left: deque[tuple[_File, Batch | Counter[tuple[int, int]] | None]] = deque()
+        for at, (file, found) in enumerate(self._queue):
+            if not isinstance(found, Batch) or (at != place and not file.takes_events):
+                left.append((file, found))
+                continue
+            cut = 1 if at == place else bisect_right(found.times_ns, moment)
+            if at == place:
+                asked = file, found.rows(0, 1)
+            elif cut:
+                events.append((file, found.rows(0, cut)))
+            if cut < len(found.sizes):
+                left.append((file, found.rows(cut, None)))
+            elif at == place:
+                self._commands -= 1
+        self._queue = left
+        self._queued -= 1 + sum(len(batch.sizes) for _, batch in events)
+        was, self._settling = self._settling, True
+        try:
+            if events:
+                self._write_events(events)
+            self._write_text(*asked)
+        finally:
+            self._settling = was
 
     def _write_events(self, batches: list[tuple[_File, Batch]]) -> None:
         """Write runs of records of one event and process."""
+        self._writer.begin()
         if len({id(file) for file, _ in batches}) == 1:
             for file, batch in batches:
                 first, count = 0, len(batch.sizes)
