@@ -131,7 +131,7 @@ def _option(arguments: list[str], name: str) -> tuple[str, str]:
 
 
 def native(arguments: list[str]) -> int:
-    """Build the C extensions in place, or examine them (./dev native build | sanitize | valgrind)."""
+    """Build the C extensions in place, or examine them (./dev native build | sanitize | valgrind | free-threaded)."""
     environment.ensure("dev")
     from tools import native
 

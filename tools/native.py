@@ -1,8 +1,10 @@
-"""Build and examine the C extensions: `./dev native build`, `./dev native sanitize`, `./dev native valgrind`.
+"""Build and examine the C extensions: `./dev native build`, `sanitize`, `valgrind`, `free-threaded`.
 
-`build` puts them beside their sources. The other two build a copy of the package with checks in it, in a temporary
-directory, and run the tests that drive the C code: under the compiler's sanitizers (memory, undefined behaviour), or
-under valgrind with what those tests do most.
+`build` puts them beside their sources. The others build a copy of the package in a temporary directory. Two with checks
+in it, to run the tests that drive the C code: under the compiler's sanitizers (memory, undefined behaviour), or under
+valgrind with what those tests do most. `free-threaded PYTHON` builds it for a Python without a GIL, which must have
+setuptools, pytest, hypothesis, click and rich, and runs there the tests of the client, the sessions and the pages, the
+kills of threads, and bench/threads.py.
 """
 
 import shutil
@@ -15,6 +17,7 @@ from typing import Final
 from tools.environment import PYTHON, ROOT, clean_environment
 
 TESTS: Final = ("tests/client/test_native.py", "tests/client/test_stress.py", "tests/client/test_event.py")
+_WITHOUT_GIL: Final = ("tests/client", "tests/session", "tests/buffer", "tests/system/test_kills.py")
 _SANITIZE: Final = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
 # Not undefined values: CPython looks at a digit of a new int before it is written, and taints every small int by it.
 _IN_VALGRIND: Final = (
@@ -57,25 +60,49 @@ def valgrind(arguments: list[str]) -> int:
         return _test(["-q", *chosen], env, ["valgrind", *_IN_VALGRIND])
 
 
+def free_threaded(arguments: list[str]) -> int:
+    """Build for the free-threaded Python named first and run the tests (or those that further arguments name) on it."""
+    if not arguments or shutil.which(arguments[0]) is None:
+        print("free-threaded takes the path of a Python built with --disable-gil", file=sys.stderr)
+        return 2
+    python = arguments[0]
+    ask = (
+        "import sysconfig as s, setuptools, pytest, hypothesis, click, rich; print(s.get_config_var('Py_GIL_DISABLED'))"
+    )
+    answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    if answer.stdout.strip() != "1":
+        print(f"'{python}' has a GIL or lacks a package: {answer.stdout}{answer.stderr}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="userevents-free-threaded-") as place:
+        env = _copy(Path(place), "-O2", python)
+        if env is None:
+            return 1
+        del env["PYTHONMALLOC"], env["USEREVENTS_PATIENCE"]
+        env |= {"USEREVENTS_KILLS": "300", "USEREVENTS_LEAK_MILLIONS": "1"}
+        chosen = arguments[1:] or [*_WITHOUT_GIL, "-k", "not typing and not (kills and not threads)"]
+        code = _test(["-q", *chosen], env, python=python)
+        return code or subprocess.run([python, "bench/threads.py"], cwd=ROOT, env=env, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
     """Do what the first argument says."""
-    verbs = {"build": build, "sanitize": sanitize, "valgrind": valgrind}
+    verbs = {"build": build, "sanitize": sanitize, "valgrind": valgrind, "free-threaded": free_threaded}
     if not arguments or arguments[0] not in verbs:
         print(f"native takes one of {', '.join(verbs)}, not '{' '.join(arguments)}'", file=sys.stderr)
         return 2
     return verbs[arguments[0]](arguments[1:])
 
 
-def _build(options: list[str], variables: dict[str, str]) -> int:
-    command = [str(PYTHON), "setup.py", "-q", "build_ext", *(options or ["--inplace"])]
+def _build(options: list[str], variables: dict[str, str], python: str = str(PYTHON)) -> int:
+    command = [python, "setup.py", "-q", "build_ext", *(options or ["--inplace"])]
     return subprocess.run(command, cwd=ROOT, env=clean_environment() | variables, check=False).returncode
 
 
-def _copy(place: Path, flags: str) -> dict[str, str] | None:
+def _copy(place: Path, flags: str, python: str = str(PYTHON)) -> dict[str, str] | None:
     """Copy the package to `place` with extensions built by `flags`; return the environment that finds it there."""
     shutil.copytree(ROOT / "src", place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     options = ["--build-lib", str(place), "--build-temp", str(place / "objects")]
-    if _build(options, {"CFLAGS": flags}) or not list(place.rglob("_writer.*.so")):
+    if _build(options, {"CFLAGS": flags}, python) or not list(place.rglob("_writer.*.so")):
         return None
     return clean_environment() | {
         "PYTHONPATH": str(place),
@@ -86,6 +113,6 @@ def _copy(place: Path, flags: str) -> dict[str, str] | None:
     }
 
 
-def _test(arguments: list[str], env: dict[str, str], under: list[str] | None = None) -> int:
-    command = [*(under or []), str(PYTHON), "-P", "-m", "pytest", *arguments]
+def _test(arguments: list[str], env: dict[str, str], under: list[str] | None = None, python: str = str(PYTHON)) -> int:
+    command = [*(under or []), python, "-P", "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode

@@ -28,13 +28,13 @@ class Listener:
         self.session: SessionFile | None = None
         self.ring: RingFile | None = None
 
-    def attach(self) -> SessionFile:
+    def attach(self, mode: int = layout.MODE_DISCARD) -> SessionFile:
         """Open the session and give it a ring."""
         (name,) = [name for name in os.listdir(self.directory) if name.endswith(layout.SESSION_SUFFIX)]
         self.session = session = SessionFile(self.directory, name)
         path = f"{self.directory}/{layout.ring_name(name, 1)}"
-        make(path, pages=16, generation=1, nonce=session.header.nonce)
-        session.set_ring(1, 16)
+        make(path, pages=16, generation=1, nonce=session.header.nonce, mode=mode)
+        session.set_ring(1, 16, mode)
         self.ring = RingFile(self.directory, name, 1, session.header.nonce)
         return session
 

@@ -16,7 +16,7 @@ from .program import DeclaredEvent, TracedProgram
 _READ_SIZE = 4 << 20
 _STEP_PAGES = 16
 """Pages copied at a time: what is lost when the program overwrites the oldest just then."""
-_TRIES = 20
+_TRIES = 100
 
 
 class FlightView:
@@ -72,13 +72,14 @@ class FlightView:
             start, begun, gone = cursor.position, cursor.passed, cursor.overwritten
             time_before = cursor.time_before(start) if start.offset else None
             copied: list[bytes] = []
-            while pieces := cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + _STEP_PAGES, 0))):
-                if (
-                    cursor.overwritten != gone
-                ):  # what was copied so far is older than what is gone: begin anew behind it
+            while True:
+                pieces = cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + _STEP_PAGES, 0)))
+                if cursor.overwritten != gone:  # what was copied is older than what is gone: begin anew behind it
                     copied.clear()
                     begun, gone = cursor.passed, cursor.overwritten
                     continue
+                if not pieces:
+                    break
                 for piece in pieces:
                     is_rest = isinstance(piece, Part) and Position(piece.seq, piece.offset) == start
                     before = time_before if is_rest else None
