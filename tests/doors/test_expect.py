@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,40 @@ def test_declared_and_never_written_is_not_the_same_as_never_declared() -> None:
     done = expect("tick", program=python(TICK + "import time; time.sleep(0.5)"), code=1)
     assert "tick: declared, and never written" in done.stderr
     assert "never declared; nothing was" in expect("tick", program=["true"], code=1).stderr
+
+
+LEAVES = """
+import os
+from userevents import register
+from userevents.client.runtime import runtime
+register("tick u32 a")
+runtime.leave()
+os._exit(0)
+"""
+
+
+def test_a_program_that_declares_and_is_gone_at_once_has_declared() -> None:
+    """It ends before the tracer has looked, in good order, which takes away what is done with."""
+    program = ["sh", "-c", 'for i in 1 2 3 4; do "$0" -c "$1"; done', sys.executable, LEAVES]
+    assert "tick: declared, and never written" in expect("tick", program=program, code=1).stderr
+
+
+def test_a_refused_declaration_is_named_with_its_reason(native: Callable[[str], str], tmp_path: Path) -> None:
+    """Of Python and of native programs, with who made it; also where the event is another program's."""
+    script = """
+echo 'u:beat u64 other' > /sys/kernel/tracing/dynamic_events
+"$1" -c 'from userevents import register; import time; register("beat u8 b"); time.sleep(0.3)'
+for name in beat 'tack nothing a;'; do timeout 0.5 "$0" /sys/kernel/tracing/user_events_data "$name"; done; true"""
+    results = tmp_path / "results.json"
+    program = ["sh", "-c", script, native("ticker"), sys.executable]
+    done = expect("beat>=1", "tack", f"--json={results}", program=program, code=1)
+    taken = "was refused: [EADDRINUSE] event 'beat' is already registered with other fields: registered 'u64 other'"
+    assert "beat>=1: declared, and never written" in done.stderr
+    assert re.search(rf"'beat u8 b' of pid \d+ \(python\S*\) {re.escape(taken)}", done.stderr)
+    assert re.search(rf"'beat u32 number' of pid \d+ \(ticker\) {re.escape(taken)}", done.stderr)
+    assert "tack: no declaration was accepted" in done.stderr
+    told = json.loads(results.read_text(encoding="utf-8"))["expectations"][1]["told"]
+    assert re.search(r"'tack nothing a; u32 number' of pid \d+ \(ticker\) was refused: \[EINVAL\]", told[1])
 
 
 def test_a_programs_own_failure_wins_and_both_are_told() -> None:

@@ -27,6 +27,10 @@ class Witness:
         """Is it out of the table?"""
         self.seen.append(f"-{event.name} {event in self.world.group.events}")
 
+    def event_refused(self, text: str, who: str, refused: Refused) -> None:
+        """Who was refused what?"""
+        self.seen.append(f"!{text} {refused.name}")
+
 
 def test_observers_hear_of_an_event_before_its_first_bit_is_written() -> None:
     """So that a tracer that wants it can have it enabled from the first event on."""
@@ -38,6 +42,18 @@ def test_observers_hear_of_an_event_before_its_first_bit_is_written() -> None:
     world.leave()
     world.group.run_work()
     assert witness.seen == ["+t True 0", "-t False"]
+
+
+def test_observers_hear_of_a_declaration_that_was_refused() -> None:
+    """Other fields than the event has, and no fields at all that there are: the text, and why."""
+    world = World()
+    witness = Witness(world)
+    world.register("t u32 a")
+    world.group.observers.append(witness)
+    for text in ("t u64 a", "x nothing a"):
+        with pytest.raises(Refused):
+            world.register(text, bit=1)
+    assert witness.seen == ["!t u64 a EADDRINUSE", "!x nothing a EINVAL"]
 
 
 def test_a_tracer_that_attaches_when_told_has_the_first_bit_set() -> None:

@@ -18,7 +18,7 @@ from ..instance import Selection as ProcessSelection
 from ..instance import Watch
 from .complete import complete_event
 from .console import count, details, say, warn
-from .expectation import Expectation, Observed, Seen, Selection, Wrong
+from .expectation import Denied, Expectation, Observed, Seen, Selection, Wrong
 from .reach import shown
 
 UNMET = 1
@@ -80,6 +80,7 @@ def _watch(tracer: Tracer, keep: Callable[[UserEvent, int, bytes, Writer], None]
         tracer.instances[""].machine,
         keep,
         lambda event: observed.declare(_name(event), event.fields),
+        lambda text, who, refused: observed.refuse(Denied(text, who, str(refused))),
     )
     watch.set_selection(ProcessSelection.parse(f"tree {os.getpid()}"))
     tracer.add_instance(watch)
@@ -123,6 +124,7 @@ def _why(observed: Observed, expectation: Expectation, told: set[str]) -> Iterat
     yield f"{expectation.text}: {_what_came(observed, expectation)}"
     for selection in expectation.selections:
         yield from (f"    {reason}" for reason in selection.refusals.values())
+        yield from (f"    {denied}" for denied in observed.refusals(selection))
         if selection.event not in told and (expectation.other is not None or selection.count or selection.condition):
             told.add(selection.event)
             for seen in observed.last(selection):
@@ -151,6 +153,8 @@ def _came(observed: Observed, selection: Selection, wanted: str) -> str:
         return f"none of {written:,} passed{expected}"
     if declared:
         return f"declared, and never written{expected}"
+    if observed.refusals(selection):
+        return f"no declaration was accepted{expected}"
     names = sorted({event.registered_name for event in observed.names.values()})
     near = difflib.get_close_matches(selection.pattern.event, names, 1)
     if near:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ..control.events import EventName, Pattern
+from ..control.events import USER_SYSTEMS, EventName, Pattern
 from ..fields import Field
 from ..fields.filter import Filter, FilterError, parse_filter
 from ..fields.filter_messages import MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN
@@ -39,6 +39,8 @@ _CONNECTIVE: Final = re.compile(r"&&|\|\|")
 _COMPARES: Final = re.compile(r"[=!<>~&]")
 _SYNTAX: Final = (MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN)
 _LAST_KEPT: Final = 5
+_REFUSED_KEPT: Final = 100
+_DECLARED: Final = re.compile(r"[^\s:;]+")
 
 
 class Wrong(ValueError):
@@ -55,6 +57,23 @@ class Seen(NamedTuple):
     cpu: int
     comm: str
     tid: int
+
+
+class Denied(NamedTuple):
+    """A declaration that was refused: its text, who made it, and why."""
+
+    text: str
+    who: str
+    reason: str
+
+    @property
+    def events(self) -> list[EventName]:
+        """What it would have made, in one system or the other."""
+        name = _DECLARED.match(self.text)
+        return [EventName(system, name[0]) for system in USER_SYSTEMS] if name else []
+
+    def __str__(self) -> str:
+        return f"'{self.text}' of {self.who} was refused: {self.reason}"
 
 
 class Selection:
@@ -172,6 +191,8 @@ class Observed:
         self.counts: dict[str, int] = {}
         """By ``SYSTEM:EVENT``; 0 for one that was declared and never written."""
         self.names: dict[str, EventName] = {}
+        self.refused: list[Denied] = []
+        """Declarations that came to nothing, each once."""
         self.lost = 0
         """Records that were written and did not come."""
         self._last: dict[str, deque[Seen]] = {}
@@ -183,6 +204,15 @@ class Observed:
         for expectation in self.expectations:
             for selection in expectation.selections:
                 selection.learn(event, fields)
+
+    def refuse(self, denied: Denied) -> None:
+        """A declaration was refused; of many only the first are told."""
+        if len(self.refused) < _REFUSED_KEPT and denied not in self.refused:
+            self.refused.append(denied)
+
+    def refusals(self, selection: Selection) -> list[Denied]:
+        """The refused declarations of what a selection is about."""
+        return [denied for denied in self.refused if any(map(selection.covers, denied.events))]
 
     def take(self, seen: Seen) -> None:
         """A record came."""

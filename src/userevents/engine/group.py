@@ -217,11 +217,16 @@ class Group:
 
         Source: user_events contract, abi.md section 5.1 steps 11 to 19.
         """
-        if len(text) >= MAX_NAME_ARGS_SIZE:
-            raise Refused(
-                errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
-            )
-        event = self._find_or_create(text, flags, caller, want_id, file.label)
+        try:
+            if len(text) >= MAX_NAME_ARGS_SIZE:
+                raise Refused(
+                    errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
+                )
+            event = self._find_or_create(text, flags, caller, want_id, file.label)
+        except Refused as refused:
+            for observer in tuple(self.observers):
+                observer.event_refused(text, file.label, refused)
+            raise
         try:
             return event, file.add(event)
         finally:

@@ -5,6 +5,8 @@ The engine owns no memory, process or clock. A host (or a test) hands these in.
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..errors import Refused
+
 if TYPE_CHECKING:
     from .enabler import UserEventMm
     from .event import UserEvent
@@ -104,3 +106,6 @@ class Observer(Protocol):
 
     def event_removed(self, event: "UserEvent") -> None:
         """`event` is no longer listed."""
+
+    def event_refused(self, text: str, who: str, refused: Refused) -> None:
+        """The declaration `text` of `who` was refused; the caller gets the error next."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, KeysView
 
 from ..abi.user_events import EVENT_STATUS_FTRACE
 from ..engine import Group, UserEvent, Writer
+from ..errors import Refused
 from .body import stack_body
 from .context import InstanceContext
 from .error_log import ErrorLog
@@ -206,6 +207,9 @@ class Instance:
         self._states.pop(event, None)
         if found is not None and found.was_attached:
             self._must_clear = True
+
+    def event_refused(self, text: str, who: str, refused: Refused) -> None:
+        """Nothing: who asked has been told."""
 
     def reset_if_due(self) -> None:
         """Empty the rings if an event that had been recorded is gone: deletions by hand end with this.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..engine import Group, UserEvent, Writer
+from ..errors import Refused
 from .event_file import EventFile
 from .instance import Instance
 from .machine import Machine
@@ -10,17 +11,29 @@ from .recorder import Rings
 
 Keep = Callable[[UserEvent, int, bytes, Writer], None]
 """Takes an event, the time of a record (ns), the record with its common header, and who wrote it."""
+Refusal = Callable[[str, str, Refused], None]
+"""Takes a declaration that was refused, who made it, and why."""
 
 
 class Watch(Instance):
-    """Hands each record to `keep`, and each event that comes to be to `declared`, from its first record on."""
+    """Hands each record to `keep`, and each event that comes to be to `declared`, from its first record on.
+
+    A declaration that comes to nothing goes to `refused`.
+    """
 
     def __init__(
-        self, name: str, group: Group, machine: Machine, keep: Keep, declared: Callable[[UserEvent], None]
+        self,
+        name: str,
+        group: Group,
+        machine: Machine,
+        keep: Keep,
+        declared: Callable[[UserEvent], None],
+        refused: Refusal,
     ) -> None:
         super().__init__(name, group, machine)
         self._keep = keep
         self._declared = declared
+        self._refused = refused
         self._current: UserEvent | None = None
         for event in group.events:
             self.event_added(event)
@@ -29,6 +42,10 @@ class Watch(Instance):
         """Enable it, before anybody can write it."""
         self._declared(event)
         self.enable(event)
+
+    def event_refused(self, text: str, who: str, refused: Refused) -> None:
+        """Hand it on."""
+        self._refused(text, who, refused)
 
     @property
     def is_fed(self) -> bool:

@@ -152,9 +152,14 @@ class Writer:
         return self.session.declare(declared, word=word)
 
     def leave(self) -> None:
-        """At clean exit: take the session away if all its events have been drained."""
-        if self.session.pid == os.getpid() and self.drained:
+        """At clean exit: take the session away, unless a tracer has still to take something from it."""
+        if self.session.pid == os.getpid() and self.drained and not self._is_awaited():
             remove(self.session.directory, self.session.name)
+
+    def _is_awaited(self) -> bool:
+        """Whether a tracer lives that has not seen all declarations: it will, and takes the session away then."""
+        is_pending = any(word & WORD_PENDING for word in self.words[: len(self.session.declared)])
+        return is_pending and self.session.tracer_lives()
 
     def remove(self) -> None:
         """Let go of everything, and take the session away, drained or not."""
