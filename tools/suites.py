@@ -47,7 +47,7 @@ SUITES: Final = (
         ("gevent", "tornado", "pytest-asyncio", "pytest-cov", "h2", "httpx2", "httpx", "uvloop", "setuptools"),
         ("-o", "addopts=", "--ignore=tests/docker", "tests"),
     ),
-    Suite("pebble", "5.2.3", (), ("test",)),
+    Suite("pebble", "5.2.3", ("pytest-asyncio",), ("test",)),
 )
 
 
@@ -138,7 +138,7 @@ def _pytest(suite: Suite, source: Path, how: str, before: list[str], options: li
     env = clean_environment() | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100"}
     env.pop("CI", None)
     with log.open("wb") as out:
-        subprocess.run(
+        done = subprocess.run(
             [*before, *pytest, *plugins, *suite.options],
             cwd=source,
             env=env,
@@ -148,8 +148,8 @@ def _pytest(suite: Suite, source: Path, how: str, before: list[str], options: li
             timeout=LIMIT_S,
             check=False,
         )
-    if not report.exists():
-        raise RuntimeError(f"{suite.name}: the tests did not run; {log} says why")
+    if done.returncode > 1 or not report.exists():
+        raise RuntimeError(f"{suite.name}: pytest ended with {done.returncode}, not after its tests; {log} says why")
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     return outcomes(report.read_text(encoding="utf-8")), last
 
