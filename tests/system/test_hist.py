@@ -157,7 +157,7 @@ def test_live_and_recorded_histograms_are_equal(userevents: Userevents, wait_unt
     assert program.stdin is not None
     assert program.stdout.readline() == "go\n"
     live = [userevents.start("hist", "request", *words, "--json") for words in ASKED]
-    wait_until(lambda: userevents("info", "request").stdout.count("instance hist") == len(ASKED))
+    wait_until(lambda: userevents("info", "request").stdout.count("trigger hist:") == len(ASKED))
     program.stdin.write("\n")
     program.stdin.flush()
     assert program.stdout.readline() == "done\n"

@@ -6,7 +6,10 @@ Keys are as a trigger has them: numbers as they are, in powers of two (`log2`) o
 Source: user_events contract, tracefs.md section 11.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -95,24 +98,38 @@ def count(
     choice = Choice((pattern,))
     table: dict[Key, list[int]] = {}
     hits = 0
-    for number, row in enumerate(_filtered(trace, choice, where) if where else trace.rows(choice)):
-        if number & 0x3FFF == 0:
-            told()
-        keys, sums = readers[row[4].event.id](row)
-        hits += 1
-        entry = table.get(keys)
-        if entry is None:
-            table[keys] = [1, *sums]
-            continue
-        entry[0] += 1
-        for place, value in enumerate(sums, 1):
-            entry[place] += value
+    for rows in _filtered(trace, choice, where) if where else trace.row_lists(choice):
+        told()
+        hits += len(rows)
+        for row, number in _alike(rows, axes, readers) if not values else zip(rows, repeat(1)):
+            keys, sums = readers[row[4].event.id](row)
+            entry = table.get(keys)
+            if entry is None:
+                table[keys] = [number, *sums]
+                continue
+            entry[0] += number
+            for place, value in enumerate(sums, 1):
+                entry[place] += value
     signs = [_is_signed(trace, pattern, name) for name in values]
     entries = [
         Entry(key, number, tuple(wrapped(each, signed=sign) for each, sign in zip(sums, signs, strict=True)))
         for key, (number, *sums) in table.items()
     ]
     return Counts(tuple(axes), tuple(values), ordered(axes, entries), hits)
+
+
+def _alike(rows: list[Row], axes: Sequence[Axis], readers: Mapping[int, object]) -> Iterable[tuple[Row, int]]:
+    """Return rows that stand for all with the same values of the keys, and how many those are.
+
+    Of several events, or for keys that are no fields, each row stands for itself.
+    """
+    keys = rows[0][4].event.keys if rows and len(readers) == 1 else ()
+    if any(axis.field not in keys for axis in axes):
+        return zip(rows, repeat(1))
+    get = itemgetter(*(keys.index(axis.field) for axis in axes))
+    values = [get(row[5]) for row in rows]
+    like = dict(zip(values, rows, strict=True))
+    return [(like[value], number) for value, number in Counter(values).items()]
 
 
 def wrapped(value: int, *, signed: bool) -> int:
@@ -130,7 +147,7 @@ def _is_signed(trace: Trace, pattern: Pattern, name: str) -> bool:
     return any(field.signed for field in fields if readable(field.name) == name)
 
 
-def _filtered(trace: Trace, choice: Choice, where: str) -> Iterator[Row]:
+def _filtered(trace: Trace, choice: Choice, where: str) -> Iterator[list[Row]]:
     """Yield the rows of the records that pass, in no order: a filter judges the bytes, of which rows have none."""
     source = trace.source
     judges: dict[int, tuple[Decoder, Filter] | None] = {}
@@ -138,6 +155,7 @@ def _filtered(trace: Trace, choice: Choice, where: str) -> Iterator[Row]:
         wanted = choice.wants_event(event)
         judges[event.id] = (Decoder(event, event.id), parse_filter(where, event.fields)) if wanted else None
     for run in source.runs():
+        passed: list[Row] = []
         for time, start in zip(run.times, run.starts, strict=True):
             body = run.data[body_start(run.data, start) : record_end(run.data, start)]
             event_id, _, _, tid = _HEAD.unpack_from(body)
@@ -147,7 +165,8 @@ def _filtered(trace: Trace, choice: Choice, where: str) -> Iterator[Row]:
             decoder, filter_ = judge
             pid, comm, _ = source.who(run.tag, tid, time + source.shift_ns)
             if filter_.matches(body, cpu=run.cpu, comm=comm):
-                yield time + source.shift_ns, run.cpu, tid, (pid, comm), decoder, tuple(decoder.row(body))
+                passed.append((time + source.shift_ns, run.cpu, tid, (pid, comm), decoder, tuple(decoder.row(body))))
+        yield passed
 
 
 _Reader = Callable[[Row], tuple[Key, tuple[int, ...]]]
