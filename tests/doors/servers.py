@@ -3,20 +3,19 @@
 A test never serves the files that it looks at: who serves a mount cannot answer itself.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 import pytest
 
-from tests.conftest import PATIENCE, ROOT
+from tests.conftest import PATIENCE, ROOT, require
 
 DEVICE: Final = Path("/dev/fuse")
 TRACING: Final = Path("/sys/kernel/tracing")
@@ -80,22 +79,29 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@contextlib.contextmanager
-def device_for_everybody(mode: int = 0o666) -> Iterator[None]:
-    """`/dev/fuse` as most distributions have it, or with another `mode`, for a while."""
-    before = DEVICE.stat().st_mode & 0o777
-    DEVICE.chmod(mode)
-    try:
-        yield
-    finally:
-        DEVICE.chmod(before)
+def own_device(mode: int = 0o666) -> str:
+    """Return a shell's commands that give a mount namespace a `/dev/fuse` of its own, as most distributions have it."""
+    made = f"mknod -m {mode:o} /mnt/fuse c 10 229; mount --bind /mnt/fuse {DEVICE}"
+    return f"mount -t tmpfs none /mnt; {made}; umount -l /mnt"
+
+
+def in_namespace(uid: int, prepare: str, command: Sequence[str]) -> list[str]:
+    """Return a command that becomes `command` as `uid`, behind what root has prepared in a mount namespace."""
+    become = f'{prepare}; exec setpriv --reuid {uid} --regid {uid} --clear-groups "$@"'
+    return [require("unshare"), "-m", "--propagation", "private", "sh", "-ec", become, "sh", *command]
 
 
 class Run:
-    """Runs ``userevents run`` with `options`, as some user, who may need another Python."""
+    """Runs ``userevents run`` with `options`, as some user, who may need another Python.
 
-    def __init__(self, uid: int, runtime: Path, python: str | None, *options: str) -> None:
+    Who is not root has a `/dev/fuse` of `device_mode`, whatever the machine's is.
+    """
+
+    def __init__(
+        self, uid: int, runtime: Path, python: str | None, *options: str, device_mode: int | None = 0o666
+    ) -> None:
         self.uid = uid
+        self._device = own_device(device_mode) if uid and device_mode is not None else None
         self.environment = os.environ | {
             "USEREVENTS_DIR": str(runtime),
             "PYTHONPATH": f"{ROOT / 'src'}:{Path(click.__file__).parent.parent}",
@@ -105,10 +111,14 @@ class Run:
 
     def start(self, *command: str) -> "subprocess.Popen[str]":
         """Start one program."""
+        words = [*self.command, *command]
+        if self._device is not None:
+            words = in_namespace(self.uid, self._device, words)
+        uid = self.uid if self._device is None else 0
         return subprocess.Popen(
-            [*self.command, *command],
-            user=self.uid,
-            group=self.uid,
+            words,
+            user=uid,
+            group=uid,
             extra_groups=[],
             env=self.environment,
             cwd="/",

@@ -7,17 +7,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import pytest
 
 from tests.conftest import ROOT, require
-from tests.doors.servers import DEVICE, NOBODY, python_for_nobody
+from tests.doors.servers import NOBODY, TRACING, own_device, python_for_nobody
 from tests.system.conftest import COMMAND, TICK
 
 PAGE = ROOT / "docs" / "recipes" / "ci.md"
+CONTAINERS = ROOT / "docs" / "recipes" / "containers.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"(?:#|//) (\S+\.\w+)\n")
 IN_YAML = re.compile(r"^ +- (?:run: )?((?:userevents|gcc) .*)$", re.MULTILINE)
@@ -129,31 +131,79 @@ def test_python_programs_are_recorded_without_any_privilege(container: Container
     assert done.stdout.split()[-1] == "100"
 
 
-@pytest.mark.parametrize(
-    ("prepare", "reason"),
-    [
-        (f"{OTHER_DEV}; mount --rbind /mnt /dev", "/dev/fuse: No such file or directory"),
-        (f"{OTHER_DEV}; mknod -m 600 /mnt/f c 10 229; mount --bind /mnt/f /dev/fuse", "/dev/fuse: Permission denied"),
-    ],
+class Lacking(NamedTuple):
+    """A container that lacks something: how root makes it, what a user does first, who runs in it."""
+
+    prepare: str
+    before: str = ""
+    uid: int = NOBODY
+
+
+NO_CAPABILITY = "setpriv --ambient-caps -all --bounding-set -all --inh-caps -all"
+NO_NAMESPACES = (
+    f'unshare -U -c --keep-caps sh -ec "echo 0 > /proc/sys/user/max_user_namespaces; exec {NO_CAPABILITY} \\"\\$@\\"" -'
 )
-def test_run_says_what_a_container_lacks(container: Container, prepare: str, reason: str) -> None:
-    """Before the program is started, with exit code 1 and the way out."""
-    done = container.run(f"{prepare}\n----\n{container.words('run', '--door', 'fuse', '--', 'true')}")
+LACKING = {
+    "no device": Lacking(f"{OTHER_DEV}; mount --rbind /mnt /dev"),
+    "device closed": Lacking(own_device(0o600)),
+    "no user namespaces": Lacking(own_device(), NO_NAMESPACES),
+    "root without capabilities": Lacking(own_device(0o600), uid=0),
+}
+
+
+@pytest.mark.parametrize("lack", LACKING)
+def test_what_a_container_lacks_is_said_and_a_socket_does(
+    container: Container, native: Callable[[str], str], lack: str
+) -> None:
+    """A C program's events are taken in all the same; the door that is asked for is refused with exit code 1.
+
+    The page quotes the reasons as they are.
+    """
+    made = LACKING[lack]
+    os.chown(container.runtime, made.uid, made.uid)
+    program = f"timeout 0.5 {native('ticker')} {TRACING}/user_events_data beat"
+    run = f"{made.before} {container.words('run', '--expect', 'beat')} -- {program}"
+    done = container.run(f"{made.prepare}\n----\n{run}", uid=made.uid)
+    assert done.returncode == 124, done.stderr
+    assert "1 expectation met" in done.stderr
+    assert "(door: socket; failed writes look like good ones to the program; not fuse: a private mount" in done.stderr
+    assert "; not seccomp: a detached mount cannot be made: " in done.stderr
+    refused = f"{made.before} {container.words('run', '--door', 'fuse', '--', 'true')}"
+    done = container.run(f"{made.prepare}\n----\n{refused}", uid=made.uid)
     assert done.returncode == 1
-    assert reason in done.stderr
-    assert "--device /dev/fuse" in done.stderr
+    assert done.stderr in CONTAINERS.read_text(encoding="utf-8"), done.stderr
 
 
-def test_run_works_in_a_container_that_gives_the_device(container: Container) -> None:
+def test_run_works_in_a_container_that_gives_the_device(container: Container, native: Callable[[str], str]) -> None:
     """As a user without capabilities, with a read-only /sys."""
-    mode = DEVICE.stat().st_mode & 0o777
-    DEVICE.chmod(0o666)
-    try:
-        inside = container.words("run", "--", "test", "-e", "/sys/kernel/tracing/user_events_data")
-        done = container.run(f"mount -o remount,bind,ro /sys\n----\n{inside}")
-    finally:
-        DEVICE.chmod(mode)
-    assert done.returncode == 0, done.stderr
+    program = f"timeout 0.5 {native('ticker')} {TRACING}/user_events_data beat"
+    inside = f"{container.words('run', '--expect', 'beat')} -- {program}"
+    done = container.run(f"{own_device()}; mount -o remount,bind,ro /sys\n----\n{inside}")
+    assert done.returncode == 124, done.stderr
+    assert "(door: fuse)" in done.stderr
+    assert "1 expectation met" in done.stderr
+
+
+def test_a_tree_from_outside_serves_a_container(
+    container: Container, native: Callable[[str], str], runtime_dir: Path, place: Path
+) -> None:
+    """Its user, without a capability, in another PID namespace and with a read-only /sys, registers and writes."""
+    words = [*COMMAND, "serve", "--mount", str(place), "--mode", "770", "--group", str(NOBODY)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            assert f"files at {place}" in server.stderr.readline()
+            Path(f"{place}/dynamic_events").write_text("u:beat u32 number\n", encoding="ascii")
+            Path(f"{place}/events/user_events/beat/enable").write_text("1", encoding="ascii")
+            script = f"mount -t proc proc /proc; mount -o remount,bind,ro /sys; mount --bind {place} {TRACING}\n----\n"
+            script += f"timeout 0.5 {native('ticker')} {TRACING}/user_events_data beat"
+            done = container.run(script, "--pid", "--fork")
+            trace = Path(f"{place}/trace").read_text(encoding="latin-1")
+        finally:
+            server.terminate()
+    assert done.stdout == "reg: 0\n", done.stderr
+    assert trace.count(": beat: ") > 10
+    assert ": beat: number=0x1 (1)\n" in trace
 
 
 def test_a_recorder_outside_has_a_program_in_another_pid_namespace(container: Container) -> None:

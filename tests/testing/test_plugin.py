@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from userevents.formats import open_trace
 
 TESTS: Final = """
@@ -41,13 +43,13 @@ def test_whose_fixture_fails(broken): ...
 """
 
 
-def _pytest(directory: Path, *options: str) -> str:
+def _pytest(directory: Path, *options: str, code: int = 1) -> str:
     (directory / "test_shop.py").write_text(TESTS, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "userevents.testing.plugin", "-p", "no:cacheprovider", *options]
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # others take long to load
     done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout or done.stderr
 
 
 def test_pytest_finds_the_plugin_by_itself() -> None:
@@ -64,6 +66,12 @@ def test_a_failed_test_shows_its_last_events_and_tests_run_in_parallel(tmp_path:
     assert "request(id=9, " not in said
     assert "request(id=5, path='/setup')" in said
     assert "/unasked')" not in said
+
+
+def test_a_test_file_is_not_taken_for_the_directory_of_traces(tmp_path: Path) -> None:
+    """What follows the option is its value: the run ends before a test does, and says how to write it."""
+    said = _pytest(tmp_path, "--userevents-record", "test_shop.py", code=pytest.ExitCode.USAGE_ERROR)
+    assert "takes a directory, and 'test_shop.py' is none; write --userevents-record=DIR" in said
 
 
 def test_traces_of_failing_tests_are_kept_under_their_names(tmp_path: Path) -> None:

@@ -31,6 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a file for the directory: ``--userevents-record test_shop.py`` takes what follows it for its value."""
+    kept = config.getoption(_OPTION, None)
+    if kept is not None and os.path.exists(kept) and not os.path.isdir(kept):
+        raise pytest.UsageError(
+            f"{_OPTION} takes a directory, and '{kept}' is none; write {_OPTION}=DIR, or the option last"
+        )
+
+
 @pytest.fixture
 def user_events(request: pytest.FixtureRequest) -> "Iterator[PrivateTracer]":
     """A private tracer that records every user_event of this process and of the programs that it starts.

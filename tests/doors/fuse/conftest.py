@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.servers import DEVICE, NOBODY, TRACING, Mount, Run, miss, python_for_nobody
+from tests.doors.servers import NOBODY, TRACING, Mount, Run, miss, python_for_nobody
 
 
 @pytest.fixture
@@ -29,14 +29,11 @@ def run(request: pytest.FixtureRequest, fuse: None) -> Iterator[Run]:
         miss(f"there is no {TRACING}")
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
     runtime = Path(tempfile.mkdtemp(prefix="userevents-run-", dir=memory))
-    mode = DEVICE.stat().st_mode & 0o777
     python = None
     try:
         if request.param == "nobody":
             os.chown(runtime, NOBODY, NOBODY)
-            DEVICE.chmod(0o666)
             python = python_for_nobody()
         yield Run(0 if request.param == "root" else NOBODY, runtime, python)
     finally:
-        DEVICE.chmod(mode)
         shutil.rmtree(runtime)

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.doors.servers import NOBODY, TRACING, Mount, Run, device_for_everybody, miss, python_for_nobody, wait_for
+from tests.doors.servers import NOBODY, TRACING, Mount, Run, miss, python_for_nobody, wait_for
 from userevents.control import SocketAccess, read_file, write_file
 from userevents.errors import NoTracer, Refused
 
@@ -118,13 +118,13 @@ def _run(door: str) -> Callable[[int, Path, Path], contextlib.AbstractContextMan
     def opened(uid: int, runtime: Path, place: Path) -> Iterator[OpenDoor]:
         if door == "fuse" and not TRACING.is_dir():
             miss(f"there is no {TRACING}")
-        run = Run(uid, runtime, python_for_nobody() if uid else None, "--door", door, "-q")
+        mode = None if door == "socket" else 0o666
+        run = Run(uid, runtime, python_for_nobody() if uid else None, "--door", door, "-q", device_mode=mode)
         if uid:
             os.chown(runtime, uid, uid)
-        with device_for_everybody() if uid and door != "socket" else contextlib.nullcontext():
-            found = OpenDoor(runtime, lambda argv: run.start(argv[0], str(TRACING / "user_events_data"), *argv[1:]))
-            found.differs = WITHOUT_ERRORS if door == "socket" else {}
-            yield found
+        found = OpenDoor(runtime, lambda argv: run.start(argv[0], str(TRACING / "user_events_data"), *argv[1:]))
+        found.differs = WITHOUT_ERRORS if door == "socket" else {}
+        yield found
 
     return opened
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors.servers import DEVICE, NOBODY, TRACING, device_for_everybody, python_for_nobody, wait_for
+from tests.doors.servers import DEVICE, NOBODY, TRACING, in_namespace, own_device, python_for_nobody, wait_for
 from tests.system.conftest import Userevents
 from userevents.formats.ledger import Ledger
 from userevents.formats.trace import open_trace
@@ -170,19 +170,8 @@ def test_where_no_door_can_be_had_the_program_runs_and_that_is_said(runtime_dir:
     (runtime_dir / "inner").mkdir(mode=0o700)
     os.chown(runtime_dir / "inner", NOBODY, NOBODY)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with device_for_everybody(0o600):
-        done = subprocess.run(
-            outer,
-            user=NOBODY,
-            group=NOBODY,
-            extra_groups=[],
-            cwd="/",
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+    words = in_namespace(NOBODY, own_device(0o600), outer)
+    done = subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True, timeout=50, check=False)
     shutil.rmtree(runtime_dir / "inner")
     assert done.stdout == "on\n", done.stderr
     assert "what native programs write is not recorded: not fuse: " in done.stderr

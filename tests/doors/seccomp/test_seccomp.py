@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ from tests.doors.servers import (
     NOBODY,
     TRACING,
     Run,
-    device_for_everybody,
     python_for_nobody,
     wait_for,
 )
@@ -125,27 +125,24 @@ def test_when_the_supervisor_is_killed_reading_goes_on(run: Run) -> None:
 
 
 @pytest.fixture
-def nobody(fuse: None, runtime_dir: Path) -> Run:
-    """Runs programs in the first door there is, as a user who may nothing."""
+def nobody(fuse: None, runtime_dir: Path) -> Callable[..., Run]:
+    """Runs programs as a user who may nothing, with a device of some mode."""
     os.chown(runtime_dir, NOBODY, NOBODY)
-    return Run(NOBODY, runtime_dir, python_for_nobody())
+    return partial(Run, NOBODY, runtime_dir, python_for_nobody())
 
 
-def test_the_first_door_that_works_is_taken_and_the_others_are_explained(nobody: Run) -> None:
+def test_the_first_door_that_works_is_taken_and_the_others_are_explained(nobody: Callable[..., Run]) -> None:
     """Without a device for him a user gets the socket, and is told why and what that means."""
-    with device_for_everybody():
-        assert "(door: fuse)" in nobody("true").stderr
-    with device_for_everybody(0o600):
-        done = nobody("true")
+    assert "(door: fuse)" in nobody()("true").stderr
+    done = nobody(device_mode=0o600)("true")
     assert done.returncode == 0
     assert "door: socket; failed writes look like good ones to the program; not fuse: " in done.stderr
     assert "not seccomp: a detached mount cannot be made: /dev/fuse: Permission denied; everybody may" in done.stderr
 
 
-def test_a_door_that_was_asked_for_is_not_replaced(nobody: Run) -> None:
+def test_a_door_that_was_asked_for_is_not_replaced(nobody: Callable[..., Run]) -> None:
     """Who names a door gets that one, or the reason why not."""
-    with device_for_everybody(0o600):
-        done = Run(NOBODY, Path(nobody.environment["USEREVENTS_DIR"]), python_for_nobody(), "--door", "seccomp")("true")
+    done = nobody("--door", "seccomp", device_mode=0o600)("true")
     assert done.returncode == 1
     assert f"{DEVICE}: Permission denied" in done.stderr
 

@@ -16,6 +16,7 @@ _USER_NAMESPACE: Final = (
     "user namespaces are refused here (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces,"
     " kernel.apparmor_restrict_unprivileged_userns; a container's seccomp profile); as root none is needed"
 )
+_NO_CAPABILITY: Final = "root has no CAP_SYS_ADMIN here; in a container --cap-add SYS_ADMIN"
 
 
 class PrivateMount:
@@ -72,7 +73,7 @@ def _way_out(what: str, number: int) -> str:
             return f"everybody may use it on most systems: chmod 666 {DEVICE}; in a container --device {DEVICE}"
         return f"FUSE needs it: modprobe fuse; in a container --device {DEVICE}"
     if what.startswith(("a ", "/proc/")):
-        return _USER_NAMESPACE
+        return _USER_NAMESPACE if os.geteuid() else _NO_CAPABILITY
     if number == errno.ENOENT:
         return f"programs look for events in {PLACES[0]}, and this machine has no such directory"
     return "FUSE mounts may be switched off for containers on this machine"
