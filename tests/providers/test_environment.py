@@ -1,6 +1,7 @@
 """The environment that carries the injection, and the processes that it does not reach."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from userevents.errors import Unusable
 from userevents.providers import environment
 from userevents.providers.environment import (
+    CALLS_VARIABLE,
     INJECT,
     carries,
     child_environment,
@@ -19,6 +21,7 @@ from userevents.providers.environment import (
     interpreter_options,
     python_version,
     unreachable,
+    without_calls,
 )
 
 Started = Callable[..., int]
@@ -204,6 +207,23 @@ def test_a_sitecustomize_that_stands_before_ours_is_named(started: Started, tmp_
     env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
     reason = unreachable(started([sys.executable, "-c", WAIT], env))
     assert reason == f"found '{tmp_path}/sitecustomize.py' first, which takes the place of ours"
+
+
+def test_a_python_that_cannot_watch_calls_is_reported_where_they_were_asked_for(
+    started: Started, tmp_path: Path
+) -> None:
+    """A copy of `cat` stands for each version: the name tells."""
+    for name, asked, reason in (
+        ("python3.11", True, "runs Python 3.11, and calls are watched from 3.12 on"),
+        ("python3.11", False, None),
+        ("python3.12", True, None),
+        ("other3.11", True, None),
+    ):
+        program = tmp_path / name
+        shutil.copy("/bin/cat", program)
+        env = {CALLS_VARIABLE: "shop:*"} if asked else {}
+        assert without_calls(started([name], env, executable=str(program))) == reason
+        program.unlink()
 
 
 def test_what_is_no_python_is_not_reported(started: Started) -> None:

@@ -9,7 +9,7 @@ from types import FrameType
 
 from ..errors import Unusable
 from ..fields.escape import printable
-from ..providers.environment import python_version, unreachable
+from ..providers.environment import python_version, unreachable, without_calls
 from .console import fail
 
 NOT_FOUND = 127
@@ -111,6 +111,8 @@ class Program:
             self._looked_at.add((pid, command))
             if reason is not None:
                 found.append(f"pid {pid} ({_shown(command)}) {reason}: what it logs and does is not recorded")
+            elif (reason := without_calls(pid)) is not None:
+                found.append(f"pid {pid} ({_shown(command)}) {reason}: its calls are not recorded")
         return found
 
 

@@ -20,7 +20,7 @@ INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
 CALLS_VARIABLE = "USEREVENTS_CALLS"
 """Functions that the provider `calls` watches: ``MODULE:FUNCTION`` with shell globs, separated by spaces."""
 
-_OLDEST = (3, 11)
+_OLDEST, _OLDEST_WITH_CALLS = (3, 11), (3, 12)
 _LOOKS, _BETWEEN_LOOKS_S = 20, 0.0005
 _DEAF = {
     "I": "was started with -I, which ignores PYTHONPATH",
@@ -135,6 +135,19 @@ def unreachable(pid: int) -> str | None:
         return None
     env = dict(setting.partition("=")[::2] for setting in settings)
     return deaf(executable, argv) or _dropped(env)
+
+
+def without_calls(pid: int) -> str | None:
+    """Return why functions of the Python `pid` are not watched though that was asked for, as `unreachable` does."""
+    try:
+        executable, _, settings = _look(pid)
+    except OSError:
+        return None
+    version = python_version(executable) or ()
+    is_asked = any(setting.startswith(f"{CALLS_VARIABLE}=") for setting in settings)
+    if not is_asked or len(version) < 2 or version >= _OLDEST_WITH_CALLS:
+        return None
+    return f"runs Python {'.'.join(map(str, version))}, and calls are watched from 3.12 on"
 
 
 def _look(pid: int) -> tuple[str, list[str], list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.doors.servers import Mount, wait_for
+from tests.doors.servers import NOBODY, Mount, Run, in_namespace, own_device, python_for_nobody, wait_for
 
 ANSWER_S = 1.0 * PATIENCE
 WAITERS = {
@@ -203,3 +203,13 @@ def test_what_cannot_be_mounted_is_told(fuse: None, runtime_dir: Path, arguments
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2)
     assert said in done.stderr
+
+
+def test_who_is_not_root_is_told_what_to_use(fuse: None, runtime_dir: Path) -> None:
+    """The device is closed to a user, and mounting for everybody would be refused in any case."""
+    os.chown(runtime_dir, NOBODY, NOBODY)
+    environment = Run(NOBODY, runtime_dir, python := python_for_nobody()).environment
+    words = in_namespace(NOBODY, own_device(0o600), [python, "-P", "-m", "userevents", "mount", "/mnt"])
+    done = subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1
+    assert "mounting for everybody needs root; without, userevents run -- PROGRAM" in done.stderr

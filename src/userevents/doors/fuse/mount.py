@@ -43,10 +43,10 @@ def mount(path: str, *, everyone: bool = False) -> Mounted:
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise Unusable(
-            f"'{DEVICE}' cannot be opened ({error.strerror}); FUSE needs it: modprobe fuse, and in a container"
-            f" --device {DEVICE}"
-        ) from None
+        way_out = f"FUSE needs it: modprobe fuse, and in a container --device {DEVICE}"
+        if os.geteuid() and error.errno == errno.EACCES:
+            way_out = "mounting for everybody needs root; without, userevents run -- PROGRAM"
+        raise Unusable(f"'{DEVICE}' cannot be opened ({error.strerror}); {way_out}") from None
     options = f"fd={fd},rootmode=40755,user_id={os.geteuid()},group_id={os.getegid()},default_permissions"
     if everyone:
         options += ",allow_other"
