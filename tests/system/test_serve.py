@@ -243,3 +243,13 @@ def test_the_units_are_good_systemd_units(userevents: Userevents, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert "userevents" not in done.stderr, done.stderr
+
+
+def test_without_a_manager_the_log_is_for_people(runtime_dir: Path) -> None:
+    """Also where it goes to a file: the journal's numbers are for the journal."""
+    env = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "JOURNAL_STREAM")}
+    with subprocess.Popen([*COMMAND, "serve"], env=env, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said = server.stderr.readline()
+        server.terminate()
+    assert said.startswith(f"userevents: pid {server.pid} is the tracer")

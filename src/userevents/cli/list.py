@@ -16,6 +16,7 @@ def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
     """List the declared events of live programs that match PATTERN ([SYSTEM:]EVENT with * ? []).
 
     Needs no tracer: it reads the programs' own session files. For root, beside the system's tracer, those of all users.
+    What native programs declare is in a tracer's tree: userevents cat user_events_status
     """
     from .console import warn
     from .sessions import declared_events

@@ -70,12 +70,16 @@ class Manager:
 
 
 class Log:
-    """Log lines on stderr: for people on a terminal, with ``<N>`` before them for a journal, or as JSON."""
+    """Log lines on stderr: for people, with ``<N>`` before them under a service manager, or as JSON.
+
+    To be made before a `Manager`, which takes away what says that there is one.
+    """
 
     def __init__(self, level: str, *, as_json: bool = False) -> None:
         self._shown = {"alert", *LEVELS[: LEVELS.index(level) + 1]}
         self._as_json = as_json
         self._is_terminal = sys.stderr.isatty()
+        self._is_managed = "NOTIFY_SOCKET" in os.environ or "JOURNAL_STREAM" in os.environ
 
     def __call__(self, level: str, message: str) -> None:
         """Say one thing. Text that came from programs cannot begin a line of its own."""
@@ -88,7 +92,8 @@ class Log:
             say(message, color=_COLORS.get(level))
             return
         else:
-            line = f"<{_PRIORITIES[level]}>{printable(message)}"
+            line = f"<{_PRIORITIES[level]}>" if self._is_managed else "userevents: "
+            line += printable(message)
         try:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
