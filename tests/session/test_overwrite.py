@@ -191,6 +191,31 @@ def test_reading_begins_at_a_time(flight: Flight) -> None:
     assert numbers(late) == []
 
 
+def test_a_time_is_found_while_the_oldest_pages_are_taken_away(flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each look at a page the program opens another: what is left out may go, what is wanted is there."""
+    flight.write(0, 5000)
+    time.sleep(0.002)
+    now = time.monotonic_ns()
+    flight.write(5000, 5100)
+    written = 5100
+    look = RingFile.page
+
+    def page(ring: RingFile, seq: int, offset: int | None = None) -> bytes:
+        nonlocal written
+        flight.write(written, written + 200)
+        written += 200
+        return look(ring, seq, offset)
+
+    reader = flight.ring.cursor(Position(0, 0), 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(RingFile, "page", page)
+        left_out = seek_time(reader, now)
+    assert left_out > 0
+    assert left_out + reader.overwritten == 5000
+    found = numbers(reader) + numbers(reader)
+    assert found == list(range(5000, written))
+
+
 @pytest.mark.parametrize("at", [layout.RING_HEAD, layout.RING_OPENING, layout.RING_TABLE, layout.RING_TABLE + 16 * 3])
 def test_noise_in_the_numbers_of_an_overwrite_ring_is_malformed_or_harmless(flight: Flight, at: int) -> None:
     """Parts within bounds or Malformed, and no endless search."""

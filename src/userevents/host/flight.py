@@ -4,10 +4,12 @@ Source: docs/flight.md for what a user sees, docs/formats/recording.md for the f
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..buffer import stream
+from ..errors import Malformed
 from ..instance import Instance, StreamQueue
-from ..session.ring_file import Part, Position
+from ..session.ring_file import Part, Position, RingFile
 from ..session.ring_search import seek_time
 from . import frames
 from .counts import NOTHING, Ends, Snapshot, ends, passed_by
@@ -17,6 +19,18 @@ _READ_SIZE = 4 << 20
 _STEP_PAGES = 16
 """Pages copied at a time: what is lost when the program overwrites the oldest just then."""
 _TRIES = 100
+
+
+class _Copied(NamedTuple):
+    """What was copied of a program's rings: frames with `kept` records; `left_out` ones were too old.
+
+    `is_lapped`: all that there was to copy of a ring was overwritten first. There is newer.
+    """
+
+    frames: list[bytes]
+    kept: int
+    left_out: int
+    is_lapped: bool
 
 
 class FlightView:
@@ -52,17 +66,18 @@ class FlightView:
             target.push(frame, None, 0)
         for _ in range(_TRIES):
             now = ends(self.program)
-            found, kept, left_out = self._copy(now, since_ns)
-            if found or left_out or now.counts.committed == self._base.counts.committed:
-                break  # else all that was counted was overwritten before it could be copied: there is newer
-        for frame in found:
+            copied = self._copy(now, since_ns)
+            if not copied.is_lapped:
+                break
+        for frame in copied.frames:
             target.push(frame, None, 0)
-        self._push_ledger(target, now.counts, kept, left_out)
+        self._push_ledger(target, now.counts, copied.kept, copied.left_out)
 
-    def _copy(self, now: Ends, since_ns: int) -> tuple[list[bytes], int, int]:
-        """Copy what the rings hold from `since_ns` up to `now`: its frames, how many records, how many left out."""
+    def _copy(self, now: Ends, since_ns: int) -> _Copied:
+        """Copy what the rings hold from `since_ns` up to `now`."""
         found: list[bytes] = []
         kept = left_out = 0
+        is_lapped = False
         for generation, (until, _) in now.places.items():
             place, passed = self._base.places.get(generation, (Position(0, 0), 0))
             cursor = self.program.rings[generation].cursor(place, passed)
@@ -70,7 +85,7 @@ class FlightView:
             if since_ns:
                 left_out += seek_time(cursor, since_ns)
             start, begun, gone = cursor.position, cursor.passed, cursor.overwritten
-            time_before = cursor.time_before(start) if start.offset else None
+            time_before = _time_before(cursor)
             copied: list[bytes] = []
             while True:
                 pieces = cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + _STEP_PAGES, 0)))
@@ -86,7 +101,8 @@ class FlightView:
                     copied.append(frames.piece_frame(self.program, generation, piece, time_before=before))
             found += copied
             kept += cursor.passed - begun - (cursor.overwritten - gone)
-        return found, kept, left_out
+            is_lapped |= cursor.position > until
+        return _Copied(found, kept, left_out, is_lapped)
 
     def _push_ledger(self, target: StreamQueue, counts: Snapshot, kept: int, left_out: int) -> None:
         base = self._base.counts
@@ -121,3 +137,14 @@ class FlightView:
         passed = passed_by(program.session.counters(len(program.events)))
         before = passed_by(self._base.counts.counters)
         return {"held": sum(ring.held_size for ring in program.rings.values()), "committed": passed - before}
+
+
+def _time_before(cursor: RingFile) -> int | None:
+    """Return the time of the last record before the cursor in its page, None if there is none or the page is gone."""
+    seq, offset = cursor.position
+    try:
+        return cursor.time_before(cursor.position) if offset else None
+    except Malformed:
+        if cursor.first_intact() > seq:
+            return None
+        raise

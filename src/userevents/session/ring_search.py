@@ -49,15 +49,19 @@ def skip(ring: RingFile) -> None:
 
 
 def seek_time(cursor: RingFile, since_ns: int) -> int:
-    """Move a cursor on to the first record of `since_ns` or later; return how many records that leaves out."""
+    """Move a cursor on to the first record of `since_ns` or later; return how many records that leaves out.
+
+    These may be taken away meanwhile: only the page with the answer must still be there in the end.
+    """
     for _ in range(_TRIES):
-        seq = cursor.catch_up()
+        head = cursor.catch_up()
         first = cursor.position
-        while seq > first.seq and _time_of(cursor, seq) > since_ns:
-            seq -= 1
+        if _time_of(cursor, first.seq) > since_ns and cursor.first_intact() <= first.seq:
+            return 0
+        seq = _page_of(cursor, first.seq, head, since_ns)
         passed, offset = (cursor.passed, first.offset) if seq == first.seq else (cursor.entry(seq)[0], 0)
         page = cursor.page(seq)
-        if cursor.first_intact() > first.seq:
+        if cursor.first_intact() > seq:
             continue
         data = page[PAGE_HEADER_SIZE:]
         found = walk(data, _PAGE_HEAD.unpack_from(page)[0])
@@ -68,6 +72,17 @@ def seek_time(cursor: RingFile, since_ns: int) -> int:
         cursor.move_to(Position(seq, offset), passed)
         return skipped
     raise _too_quick(cursor)
+
+
+def _page_of(ring: RingFile, first: int, head: int, since_ns: int) -> int:
+    """Return the number of the last page that begins at `since_ns` or before, or was taken away; `first` if none."""
+    while first < head:
+        middle = (first + head + 1) // 2
+        if _time_of(ring, middle) <= since_ns or ring.first_intact() > middle:
+            first = middle
+        else:
+            head = middle - 1
+    return first
 
 
 def _time_of(ring: RingFile, seq: int) -> int:

@@ -1,0 +1,89 @@
+"""A dump of a program that laps its ring in the middle of it: the newest is copied all the same, and the sums hold."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from userevents.buffer.stream import pack_end, pack_header, pack_start
+from userevents.engine import Group
+from userevents.formats.finish import Finished, merge
+from userevents.formats.recording import Recording
+from userevents.host import flight
+from userevents.host.flight import FlightView
+from userevents.host.frames import recording_header
+from userevents.host.program import RingWish, TracedProgram
+from userevents.instance import Instance, StreamQueue
+from userevents.session import layout
+from userevents.session.producer import Declared, Session
+from userevents.session.ring_file import RingFile
+from userevents.session.ring_search import seek_time
+from userevents.session.writer import Writer
+
+LAP = 16 * 260
+"""More records than the ring holds."""
+
+
+class Flying:
+    """A session of this process, whose ring overwrites, and the flight recording of it."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "rings").mkdir(exist_ok=True)
+        self.session = Session(str(directory))
+        self.session.declare(Declared(b"tick u32 a", 0))
+        self.writer = Writer(self.session)
+        group = Group()
+        instance = Instance("one", group)
+        instance.set_patterns(["*"])
+        self.program = TracedProgram(str(directory), self.session.name, 1, group)
+        self.program.new_declarations()
+        self.program.set_words(instance.enabled, RingWish(16, layout.MODE_OVERWRITE, may_grow=False))
+        self.view = FlightView(instance, self.program)
+
+    def emit(self, count: int) -> None:
+        """Write `count` records."""
+        for _ in range(count):
+            self.writer.commit(0, (self.session.words[0] >> 16).to_bytes(4, "little") + bytes(8))
+
+    def dump(self, path: Path, since_ns: int) -> Finished:
+        """Write out what is held since then."""
+        queue = StreamQueue()
+        self.view.dump(queue, since_ns)
+        data = queue.read(queue.size)
+        return merge(
+            Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("dumped", 0)), str(path)
+        )
+
+
+@pytest.fixture
+def flying(runtime_dir: Path) -> Iterator[Flying]:
+    """A traced program."""
+    made = Flying(runtime_dir)
+    yield made
+    made.program.release(remove=True)
+
+
+def test_a_dump_since_a_time_that_is_lapped_at_its_end_is_begun_anew(
+    flying: Flying, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that was wanted went while its place was looked for: there is newer, and it is wanted, too."""
+    laps: list[int] = []
+
+    def seek_and_be_lapped(ring: RingFile, since_ns: int) -> int:
+        left_out = seek_time(ring, since_ns)
+        if not laps:
+            laps.append(left_out)
+            flying.emit(LAP)
+        return left_out
+
+    monkeypatch.setattr(flight, "seek_time", seek_and_be_lapped)
+    flying.emit(500)
+    since_ns = time.monotonic_ns()
+    flying.emit(300)
+    done = flying.dump(tmp_path / "trace.dat", since_ns)
+    assert laps == [500]
+    (ledger,) = done.ledger.processes
+    assert done.records == ledger.delivered > LAP // 2
+    assert ledger.is_balanced, ledger
+    assert ledger.committed == 800 + LAP
