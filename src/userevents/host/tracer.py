@@ -214,6 +214,8 @@ class Tracer:
         self.instances[name] = instance
         instance.stream.push(start_frames(), None, 0)
         self.natives.listen(instance)
+        if self._places.everyone:  # whoever asks may be unheard of, and what they start comes at once
+            self._serve(self._places.look_around())
         self._programs.instances_changed()
         return instance
 
