@@ -1,0 +1,27 @@
+"""The C code under the compiler's sanitizers: some of what `./dev native sanitize` runs, in each run of the tests."""
+
+import subprocess
+
+from tests.conftest import ROOT, require, require_native
+
+CHOSEN = (
+    *("outside", "of_both_makes", "integers_that", "emits_while", "its_writers_bell"),
+    *("handler_raises", "that_forks", "are_converted", "behind_each_other", "walking_its_page"),
+)
+"""Packing, storing, re-entry, forks and reading pages, by words of the tests' names."""
+
+
+def test_the_c_code_does_nothing_undefined_and_stays_in_its_memory() -> None:
+    """Built with checks of every access, shift and overflow, a choice of the tests of writer and pages passes."""
+    require("gcc")
+    require_native()
+    tests = ("tests/client/test_native.py", "tests/client/test_stress.py", "tests/buffer/test_run.py")
+    done = subprocess.run(
+        [str(ROOT / "dev"), "native", "sanitize", "-k", " or ".join(CHOSEN), *tests],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert " passed" in done.stdout, done.stdout
+    assert " skipped" not in done.stdout, done.stdout
