@@ -139,7 +139,7 @@ def native(arguments: list[str]) -> int:
 
 
 def docs(arguments: list[str]) -> int:
-    """Build the site of the documents into .cache/site (./dev docs serve shows it, ./dev docs man DIR: man pages)."""
+    """Build the site of the documents into .cache/site (docs serve: show it; docs man man: make the man pages)."""
     environment.ensure("dev")
     os.chdir(ROOT)
     os.environ["NO_MKDOCS_2_WARNING"] = "1"

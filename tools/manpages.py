@@ -1,4 +1,5 @@
 """Man pages from the help of the verbs: `./dev docs man DIRECTORY` writes one for `userevents` and one for each verb.
+Those in man/ are installed with the package, which cannot make them while it is built.
 
 click-man does the same for plain commands, and runs examples (behind click's mark for text that is not to be wrapped)
 and lines that begin with a dot into each other; these two matter here.

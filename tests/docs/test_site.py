@@ -32,6 +32,16 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path: Path) -> 
     assert pages["notes/index.html"].count('href="00') >= len(list((ROOT / "docs" / "notes").glob("0*.md")))
 
 
+def test_the_man_pages_that_are_installed_say_what_the_help_says(tmp_path: Path) -> None:
+    """A verb that changed has its page made anew: `./dev docs man man`."""
+    subprocess.run(
+        [sys.executable, "-m", "tools.manpages", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    made = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "man").iterdir()}
+    assert kept == made
+
+
 def test_every_man_page_is_good_troff(tmp_path: Path) -> None:
     """groff has nothing to say of them, and shows each option of each verb."""
     groff = require("groff")

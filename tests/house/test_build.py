@@ -22,6 +22,7 @@ def test_a_wheel_holds_what_could_be_built_and_is_tagged_for_it(tmp_path: Path, 
         require_native()
     ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=ignored)
+    shutil.copytree(ROOT / "man", tmp_path / "man")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     env = dict(os.environ) if has_compiler else {**os.environ, "CC": "/no/such/compiler"}
@@ -32,5 +33,6 @@ def test_a_wheel_holds_what_could_be_built_and_is_tagged_for_it(tmp_path: Path, 
     assert f"-{tag}" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         built = [name for name in archive.namelist() if name.endswith(".so")]
+        assert any(name.endswith("/share/man/man1/userevents-record.1") for name in archive.namelist())
     assert bool(built) is has_compiler
     assert "is left out, its twin in pure Python is used" in done.stderr + done.stdout or has_compiler
