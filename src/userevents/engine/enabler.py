@@ -116,15 +116,17 @@ class UserEventMm:
                 " process; unregister it first, or use another bit",
             )
 
-    def enable(self, event: UserEvent, addr: int, bit: int, size: int) -> Enabler:
-        """Let a bit follow `event` from now on, and write its state of now.
+    def enable(
+        self, event: UserEvent, addr: int, bit: int, size: int, write: Callable[[bool], None] | None = None
+    ) -> Enabler:
+        """Let a bit follow `event` from now on, and write its state of now, with `write` if that is given.
 
         Any failure to write is ENOMEM, as in the kernel, and then there is no enabler.
 
         Source: user_events contract, abi.md section 5.1 step 20.
         """
         enabler = Enabler(self, event, addr, bit, size)
-        if not self._write_now(enabler, event.status != 0):
+        if not self._write_now(enabler, event.status != 0, write):
             raise Refused(
                 errno.ENOMEM, f"the {size}-byte word at 0x{addr:x} cannot be written; give a mapped, writable address"
             )
@@ -175,13 +177,16 @@ class UserEventMm:
                 self.update(enabler, work.attempt)
         self._put()
 
-    def _write_now(self, enabler: Enabler, on: bool) -> bool:
+    def _write_now(self, enabler: Enabler, on: bool, write: Callable[[bool], None] | None = None) -> bool:
         """Write the bit, bringing the word in as often as allowed; whether it was written."""
         attempt = 0
         while self.tasks:
             attempt += 1
             try:
-                self._memory.write_bit(enabler.addr, enabler.bit, enabler.size, on)
+                if write is not None:
+                    write(on)
+                else:
+                    self._memory.write_bit(enabler.addr, enabler.bit, enabler.size, on)
             except Fault:
                 if not self._bring_in(enabler.addr, attempt):
                     break

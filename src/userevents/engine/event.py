@@ -48,6 +48,7 @@ class UserEvent:
         "persist",
         "probes",
         "refcnt",
+        "spelled",
         "status",
         "stuck",
         "system",
@@ -75,6 +76,8 @@ class UserEvent:
         self.system = system
         self.id = event_id
         self.fields = fields
+        self.spelled: tuple[tuple[Field, ...], str] | None = None
+        """Fields and the text that was last found to declare them."""
         self.persist = persist
         self.multi = multi
         self.status = 0

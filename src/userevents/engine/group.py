@@ -6,7 +6,7 @@ Source: user_events contract, abi.md sections 5 and 6.
 """
 
 import errno
-from collections.abc import Callable
+from functools import partial
 
 from ..abi.user_events import (
     MAX_NAME_ARGS_SIZE,
@@ -26,7 +26,7 @@ from .ids import IdPool
 from .lifecycle import Lifecycle, Log
 from .matching import same_fields, spaced
 from .open_file import OpenFile
-from .ports import Caller, Memory, Observer, Task, Writer
+from .ports import Caller, Memory, Observer, Registration, Task, Writer
 from .profile import V6_12, Profile
 from .table import EventTable
 from .work import Work, WorkQueue
@@ -130,12 +130,12 @@ class Group:
         return index
 
     def register_task(
-        self, file: OpenFile, task: Task, text: Callable[[], str], *, addr: int, bit: int, size: int, flags: int
-    ) -> int:
+        self, file: OpenFile, task: Task, call: Registration, *, addr: int, bit: int, size: int, flags: int
+    ) -> None:
         """Register for a thread, which gets its user-event-mm as soon as its first registration looks for duplicates.
 
-        It keeps it when a later check fails. `text` is called for the declaration once the checks that come
-        before it have passed.
+        It keeps it when a later check fails. `call` is asked for the declaration once the checks that come
+        before it have passed, and stores the bit and the write index.
 
         Source: user_events contract, abi.md section 5.1 steps 5 to 20.
         """
@@ -145,9 +145,8 @@ class Group:
         task.mm.require_unused(addr, bit)
         # who that is matters to persistent events alone, and takes longer to find out than all the rest
         caller = task.caller if flags & USER_EVENT_REG_PERSIST else NOBODY
-        event, index = self._declare(file, text(), flags, caller, None)
-        task.mm.enable(event, addr, bit, size)
-        return index
+        event, index = self._declare(file, call.text(), flags, caller, None)
+        task.mm.enable(event, addr, bit, size, partial(call.store, index))
 
     def write(self, file: OpenFile, data: bytes, size: int, writer: Writer) -> int:
         """Write one event: the index, then the payload; `data` is what could be read of `size` bytes.
@@ -305,7 +304,13 @@ class Group:
         return event
 
     def _same(self, event: UserEvent, args: str) -> bool:
-        return same_fields(self.profile, event.fields, args)
+        spelled = event.spelled
+        if spelled is not None and spelled[0] is event.fields and spelled[1] == args:
+            return True  # nearly every registration is one of many alike: hashing all fields takes longer
+        same = same_fields(self.profile, event.fields, args)
+        if same:
+            event.spelled = event.fields, args
+        return same
 
     def _delete_by_hand(self, event: UserEvent, caller: Caller) -> None:
         """Destroy an event that nobody uses; EBUSY comes before EPERM.

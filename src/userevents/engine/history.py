@@ -46,7 +46,8 @@ class History:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.now: Clock = clock if clock is not None else itertools.count(1).__next__
-        self._entries: dict[UserEvent, list[Entry]] = {}
+        self._entries: dict[UserEvent, list[tuple[int, str, str]]] = {}
+        """Bare, each to be an `Entry` when somebody asks: most are never looked at."""
         self._gone: deque[GoneEvent] = deque(maxlen=GONE_MAX)
 
     @property
@@ -56,19 +57,22 @@ class History:
 
     def of(self, event: UserEvent) -> tuple[Entry, ...]:
         """What happened to a listed event, oldest first: its creation, and the last of what came after it."""
-        return tuple(self._entries.get(event, ()))
+        return tuple(map(Entry._make, self._entries.get(event, ())))
 
     def note(self, event: UserEvent, what: str, who: str = "") -> None:
         """Something happened to `event`; of an event that is gone nothing is noted any more."""
         if not event.listed:
             return
-        entries = self._entries.setdefault(event, [])
+        entries = self._entries.get(event)
+        if entries is None:
+            entries = self._entries[event] = []
         if len(entries) >= ENTRIES_MAX:
             del entries[1]
-        entries.append(Entry(self.now(), what, who[:WHO_MAX]))
+        entries.append((self.now(), what, who[:WHO_MAX]))
 
     def close(self, event: UserEvent) -> None:
         """The event has been destroyed: its record goes among those of the gone."""
-        entries = (*self._entries.pop(event, ()), Entry(self.now(), "destroyed", ""))
+        entries = (*self.of(event), Entry(self.now(), "destroyed", ""))
+        self._entries.pop(event, None)
         text = fields_text(event.fields)
         self._gone.append(GoneEvent(event.system, event.tracepoint_name, event.id, text, entries))

@@ -45,6 +45,25 @@ class UserMemory(Memory, Protocol):
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at `addr`; raises `Fault` when any of it cannot be."""
 
+    def read_both(self, addr: int, size: int, other: int) -> tuple[bytes, int | None]:
+        """`read`, and along with it the byte at `other`; None where that cannot be read."""
+
+    def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
+        """Store `byte` at `addr`, then `data` at `other` if that can be.
+
+        Raises `Fault`, with nothing stored, when the byte cannot be written at once.
+        """
+
+
+class Registration(Protocol):
+    """What a registration wants of its caller's memory when its turn has come."""
+
+    def text(self) -> str:
+        """The declaration."""
+
+    def store(self, index: int, on: bool) -> None:
+        """Set or clear the bit, then tell the write index; only the bit matters, and raises `Fault`."""
+
 
 class Writer(NamedTuple):
     """Who writes an event, as its record and its trace line name them."""

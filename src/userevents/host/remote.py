@@ -23,13 +23,14 @@ ADDRESS_END: Final = 1 << 63
 
 
 _BUFFER_SIZE: Final = 4096
-_VECTORS: Final = Struct("@PNPN")
-"""Two struct iovec: here, and there."""
-_libc = ctypes.CDLL(None, use_errno=True)
+_VECTORS: Final = Struct("@PNPNPN")
+"""Three struct iovec: here, there, and where else there."""
+_THERE: Final = 2 * Struct("@P").size
+"""Offset of the second."""
+_Arguments = tuple[ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_libc = ctypes.CDLL(None)
 _readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
-for _call in (_readv, _writev):
-    _call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
-    _call.restype = ctypes.c_ssize_t
+_readv.restype = _writev.restype = ctypes.c_ssize_t  # arguments are ready-made: converting them takes a third of a call
 
 
 class RemoteMemory:
@@ -41,8 +42,7 @@ class RemoteMemory:
         self._buffer = bytearray(_BUFFER_SIZE)
         self._vectors = bytearray(_VECTORS.size)
         self._buffer_at = _address(self._buffer)
-        here = _address(self._vectors)
-        self._arguments = (pid, here, 1, here + _VECTORS.size // 2, 1, 0)
+        self._one, self._two = _arguments(pid, self._vectors, 1), _arguments(pid, self._vectors, 2)
         try:
             self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -80,6 +80,22 @@ class RemoteMemory:
         self._buffer[: len(data)] = data
         self._transfer(_writev, addr, len(data))
 
+    def read_both(self, addr: int, size: int, other: int) -> tuple[bytes, int | None]:
+        """The `size` bytes at `addr`, and the byte at `other`: None where that is not to be had along with them.
+
+        Guarded memory is not touched before its time: a byte that never comes would keep what comes before it.
+        """
+        if self.guard is None and self._move(_readv, addr, size, other, 1) == size + 1:
+            return bytes(self._buffer[:size]), self._buffer[size]
+        return self.read(addr, size), None
+
+    def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
+        """Store a byte at `addr`, then `data` at `other`; a `Fault` is the byte's: whether `data` went is not told."""
+        self._buffer[0] = byte
+        self._buffer[1 : 1 + len(data)] = data
+        if self._move(_writev, addr, 1, other, len(data)) < 1:
+            raise Fault
+
     def write_bit(self, addr: int, bit: int, size: int, on: bool) -> None:
         """Set or clear one bit; the one byte that holds it is written, no other.
 
@@ -113,13 +129,23 @@ class RemoteMemory:
     def _transfer(self, call: "ctypes._NamedFuncPointer", addr: int, size: int) -> None:
         if self._fd < 0 or addr >= ADDRESS_END or size > _BUFFER_SIZE:
             raise Fault
-        _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size)
-        if self.guard is None:
-            moved = call(*self._arguments) if size else 0
-        else:
-            moved = self._guarded(self.guard, lambda: call(*self._arguments)) if size else 0
-        if moved != size:
+        _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size, 0, 0)
+        if size and self._call(call, self._one) != size:
             raise Fault
+
+    def _move(self, call: "ctypes._NamedFuncPointer", addr: int, size: int, other: int, more: int) -> int:
+        """Transfer two pieces in one call; returns how many bytes of both were, -1 for none."""
+        whole = size + more
+        if self._fd < 0 or addr >= ADDRESS_END or other >= ADDRESS_END or whole > _BUFFER_SIZE:
+            return -1
+        _VECTORS.pack_into(self._vectors, 0, self._buffer_at, whole, addr, size, other, more)
+        return self._call(call, self._two)
+
+    def _call(self, call: "ctypes._NamedFuncPointer", arguments: _Arguments) -> int:
+        if self.guard is None:
+            moved: int = call(*arguments)
+            return moved
+        return self._guarded(self.guard, lambda: int(call(*arguments)))
 
     def _pread(self, addr: int) -> bytes:
         """The byte at `addr`; empty once the memory is gone. Raises `OSError` where there is none."""
@@ -151,6 +177,12 @@ def read_text(pid: int, addr: int, limit: int) -> bytes | None:
     finally:
         memory.close()
     return None
+
+
+def _arguments(pid: int, vectors: bytearray, pieces: int) -> _Arguments:
+    """What both calls take, for so many pieces there."""
+    here, count = _address(vectors), ctypes.c_ulong
+    return ctypes.c_int(pid), ctypes.c_void_p(here), count(1), ctypes.c_void_p(here + _THERE), count(pieces), count(0)
 
 
 def _address(buffer: bytearray) -> int:

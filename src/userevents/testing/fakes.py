@@ -101,6 +101,25 @@ class FakeMemory:
             page.present = True
             done += length
 
+    def read_both(self, addr: int, size: int, other: int) -> tuple[bytes, int | None]:
+        """`read`, and the byte at `other`; None where that cannot be read."""
+        data = self.read(addr, size)
+        try:
+            return data, self.read(other, 1)[0]
+        except Fault:
+            return data, None
+
+    def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
+        """Store a byte, on a page that can be written at once, else raise `Fault`; then `data` as far as that goes."""
+        page = self.pages.get(addr // PAGE)
+        if page is None or not page.present or not page.write:
+            raise Fault
+        page.data[addr % PAGE] = byte
+        try:
+            self.write(other, data)
+        except Fault:
+            pass
+
     # What the process does, or a test in its place.
 
     def word(self, addr: int, size: int = 4) -> int:

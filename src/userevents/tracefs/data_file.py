@@ -82,19 +82,9 @@ class UserEventsData(File):
         """
         raw = _copy_struct(task.memory, argument, uapi.USER_REG_SIZE)
         _, bit, size, flags, addr, name_addr, _ = _REG.unpack(raw)
-        index = self.place.system.group.register_task(
-            _table(node),
-            task,
-            lambda: _copy_text(task.memory, name_addr),
-            addr=addr,
-            bit=bit,
-            size=size,
-            flags=flags,
-        )
-        try:
-            task.memory.write(argument + uapi.USER_REG_WRITE_INDEX_OFFSET, _SIZE.pack(index))
-        except Fault:
-            pass  # as in the kernel: the registration stands
+        index_at = argument + uapi.USER_REG_WRITE_INDEX_OFFSET
+        call = _Registration(task.memory, name_addr, addr, bit, size, index_at)
+        self.place.system.group.register_task(_table(node), task, call, addr=addr, bit=bit, size=size, flags=flags)
 
     def unregister(self, node: OpenNode, argument: int, task: Task) -> None:
         """DIAG_IOCSUNREG; any open `user_events_data` will do.
@@ -116,6 +106,49 @@ class UserEventsData(File):
         """
         name = _copy_text(task.memory, argument)
         self.place.system.group.delete(name, task.caller)
+
+
+class _Registration:
+    """What one DIAG_IOCSREG reads and writes beyond its structure, with as few calls as can be.
+
+    The byte with the bit comes along with the text, and goes with the write index.
+    """
+
+    __slots__ = ("_addr", "_bit", "_byte", "_index_at", "_memory", "_name_addr", "_size")
+
+    def __init__(self, memory: UserMemory, name_addr: int, addr: int, bit: int, size: int, index_at: int) -> None:
+        self._memory = memory
+        self._name_addr = name_addr
+        self._addr = addr
+        self._bit = bit
+        self._size = size
+        self._index_at = index_at
+        self._byte: int | None = None
+        """What the byte with the bit was; None where that is not known."""
+
+    def text(self) -> str:
+        """The declaration; most end within the first piece."""
+        room = _room(self._name_addr, 0)
+        try:
+            piece, self._byte = self._memory.read_both(self._name_addr, room, self._addr + (self._bit >> 3))
+        except Fault:
+            raise _unreadable(self._name_addr, room) from None
+        return _copy_text(self._memory, self._name_addr, piece)
+
+    def store(self, index: int, on: bool) -> None:
+        """Write the bit, then the index; where that cannot be written the registration stands, as in the kernel."""
+        told, byte = _SIZE.pack(index), self._byte
+        if byte is not None:
+            self._byte = None  # the next attempt looks anew
+            mask = 1 << (self._bit & 7)
+            byte = byte | mask if on else byte & ~mask
+            self._memory.write_both(self._addr + (self._bit >> 3), byte, self._index_at, told)
+            return
+        self._memory.write_bit(self._addr, self._bit, self._size, on)
+        try:
+            self._memory.write(self._index_at, told)
+        except Fault:
+            pass
 
 
 _COMMANDS: Final[dict[int, Callable[[UserEventsData, OpenNode, int, Task], None]]] = {
@@ -161,21 +194,32 @@ def _copy_struct(memory: UserMemory, addr: int, known_size: int) -> bytes:
     return _read(memory, addr, known_size)
 
 
-def _copy_text(memory: UserMemory, addr: int) -> str:
-    """A NUL-terminated text, one character a byte; EINVAL when it is too long, EFAULT when it cannot be read."""
-    text = b""
-    while len(text) < uapi.MAX_NAME_ARGS_SIZE:
-        room = min(uapi.MAX_NAME_ARGS_SIZE - len(text), uapi.PAGE_SIZE - addr % uapi.PAGE_SIZE)
-        piece, nul, _ = _read(memory, addr, room).partition(b"\0")
+def _copy_text(memory: UserMemory, addr: int, known: bytes = b"") -> str:
+    """A NUL-terminated text, one character a byte; EINVAL when it is too long, EFAULT when it cannot be read.
+
+    `known` is what was read of it already, without looking for its end.
+    """
+    text, nul, _ = known.partition(b"\0")
+    while not nul and len(text) < uapi.MAX_NAME_ARGS_SIZE:
+        at = addr + len(text)
+        piece, nul, _ = _read(memory, at, _room(at, len(text))).partition(b"\0")
         text += piece
-        if nul:
-            return text.decode("latin-1")
-        addr += room
+    if nul:
+        return text.decode("latin-1")
     raise Refused(errno.EINVAL, f"a text of {len(text)} bytes or more; at most {uapi.MAX_NAME_ARGS_SIZE - 1} fit")
+
+
+def _room(addr: int, done: int) -> int:
+    """How much of a text may be read at once: no further than its page, or than it may be long."""
+    return min(uapi.MAX_NAME_ARGS_SIZE - done, uapi.PAGE_SIZE - addr % uapi.PAGE_SIZE)
 
 
 def _read(memory: UserMemory, addr: int, size: int) -> bytes:
     try:
         return memory.read(addr, size)
     except Fault:
-        raise Refused(errno.EFAULT, f"the {size} bytes at 0x{addr:x} cannot be read") from None
+        raise _unreadable(addr, size) from None
+
+
+def _unreadable(addr: int, size: int) -> Refused:
+    return Refused(errno.EFAULT, f"the {size} bytes at 0x{addr:x} cannot be read")

@@ -1,0 +1,115 @@
+"""The memory of another process, with pages that are not there or not its own to write: what goes in one call."""
+
+import ctypes
+import mmap
+import os
+import signal
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pytest
+
+from userevents.engine import Fault
+from userevents.host.guard import Guards
+from userevents.host.remote import RemoteMemory
+
+PAGE: Final = mmap.PAGESIZE
+PROT_NONE: Final = 0
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class Other(NamedTuple):
+    """A process with three pages: to write, to read, and neither."""
+
+    memory: RemoteMemory
+    good: int
+    read_only: int
+    none: int
+
+
+@pytest.fixture
+def other() -> Iterator[Other]:
+    """A forked process: what is mapped here is at the same place there."""
+    with mmap.mmap(-1, 3 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        pages[:] = b"good".ljust(PAGE, b".") + b"read".ljust(PAGE, b",") + b"none".ljust(PAGE, b";")
+        view = ctypes.c_char.from_buffer(pages)
+        at = ctypes.addressof(view)
+        pid = os.fork()
+        if not pid:
+            for number, protection in ((1, mmap.PROT_READ), (2, PROT_NONE)):
+                if _libc.mprotect(ctypes.c_void_p(at + number * PAGE), ctypes.c_size_t(PAGE), protection):
+                    os._exit(1)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os._exit(0)
+        del view
+        os.waitpid(pid, os.WUNTRACED)
+        memory = RemoteMemory(pid)
+        try:
+            yield Other(memory, at, at + PAGE, at + 2 * PAGE)
+        finally:
+            memory.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def test_both_are_read(other: Other) -> None:
+    """A text and a byte elsewhere."""
+    assert other.memory.read_both(other.good, 4, other.read_only) == (b"good", ord("r"))
+
+
+def test_a_byte_that_may_not_be_read_costs_nothing_but_itself(other: Other) -> None:
+    """The text is had all the same; where there is no byte, too."""
+    assert other.memory.read_both(other.good, 4, other.none) == (b"good", None)
+    for nowhere in (8, (1 << 56) - 8, (1 << 64) - 8):
+        assert other.memory.read_both(other.good, 4, nowhere) == (b"good", None)
+
+
+def test_a_text_that_may_not_be_read_is_a_fault(other: Other) -> None:
+    """Its last bytes decide as its first do."""
+    for addr in (other.none, other.none - 2, 8):
+        with pytest.raises(Fault):
+            other.memory.read_both(addr, 4, other.good)
+
+
+def test_both_are_stored(other: Other) -> None:
+    """In order: where they overlap, the second stays."""
+    other.memory.write_both(other.good, ord("G"), other.good + 4, b"bye")
+    assert other.memory.read(other.good, 8) == b"Goodbye."
+    other.memory.write_both(other.good + 1, 0, other.good, b"last")
+    assert other.memory.read(other.good, 8) == b"lastbye."
+
+
+def test_without_the_byte_nothing_is_stored(other: Other) -> None:
+    """What is read-only is not written by force."""
+    for addr in (other.read_only, other.none, 8, (1 << 64) - 8):
+        with pytest.raises(Fault):
+            other.memory.write_both(addr, 0, other.good, b"lost")
+    assert other.memory.read(other.good, 4) == b"good"
+    assert other.memory.read(other.read_only, 4) == b"read"
+
+
+def test_the_byte_stays_when_the_rest_cannot_be_stored(other: Other) -> None:
+    """As a registration stands whose index cannot be told."""
+    for number, addr in enumerate((other.read_only, other.none, 8)):
+        other.memory.write_both(other.good, number, addr, b"lost")
+        assert other.memory.read(other.good, 1)[0] == number
+
+
+def test_a_process_that_is_gone_has_neither(other: Other) -> None:
+    """Killed, it has no memory from then on."""
+    os.kill(other.memory.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, other.memory.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(Fault):
+        other.memory.read_both(other.good, 4, other.good)
+    with pytest.raises(Fault):
+        other.memory.write_both(other.good, 0, other.good + 4, b"lost")
+
+
+def test_guarded_memory_is_not_touched_before_its_time(other: Other) -> None:
+    """The byte of somebody whose memory may never answer is left alone until it is due."""
+    guards = Guards(os.geteuid(), lambda level, message: None)
+    other.memory.guard = guards.of(os.geteuid() + 12345)
+    try:
+        assert other.memory.read_both(other.good, 4, other.read_only) == (b"good", None)
+    finally:
+        guards.close()
