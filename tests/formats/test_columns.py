@@ -39,16 +39,16 @@ def rows_of(columns: Any) -> list[dict[str, Any]]:
     return [row for chunk in columns.chunks for row in nanoarrow.Array(chunk).to_pylist()]
 
 
-def collected(bodies: list[bytes], pure: bool, shift: int = 0) -> Columns:
+def collected(bodies: list[bytes], pure: bool, shift: int = 0, left_out: bytes = b"") -> Columns:
     """Return the columns of EVENT in a page of these records, in one form or the other."""
     data, ts_ns = page_with(bodies)
     merge: Any = PureMerge() if pure or native is None else native.Merge()
     merge.push((PureRun if pure or native is None else native.Run)(data, ts_ns, 5, "tag"))
     schema = schema_of(EVENT)
     collector: Any = (
-        PureCollector(EVENT, schema, who, shift)
+        PureCollector(EVENT, schema, who, shift, left_out)
         if pure or native is None
-        else native.Columns(EVENT.id, readings(EVENT.fields), schema, who, shift)
+        else native.Columns(EVENT.id, readings(EVENT.fields), schema, who, shift, left_out)
     )
     while (batch := merge.drain(None)) is not None:
         assert collector.add(batch) == len(batch)
@@ -64,6 +64,40 @@ def test_columns_hold_what_the_records_hold(bodies: list[bytes]) -> None:
     for pure in (True, False):
         found = [list(row.values()) for row in rows_of(collected(bodies, pure))]
         assert repr(found) == repr(wanted)
+
+
+@given(st.lists(BODY, max_size=30), st.sets(st.integers(0, len(schema_of(EVENT)) - 1)))
+@settings(max_examples=60)
+def test_columns_that_are_left_out_are_null_and_the_others_as_ever(bodies: list[bytes], numbers: set[int]) -> None:
+    """In both forms, each field and each common column."""
+    left_out = bytes(number in numbers for number in range(len(schema_of(EVENT))))
+    for pure in (True, False):
+        wanted = [
+            [None if is_left_out else value for value, is_left_out in zip(row.values(), left_out, strict=True)]
+            for row in rows_of(collected(bodies, pure))
+        ]
+        found = [list(row.values()) for row in rows_of(collected(bodies, pure, left_out=left_out))]
+        assert repr(found) == repr(wanted)
+
+
+@pytest.mark.parametrize("pure", [True, pytest.param(False, marks=needs_native)])
+def test_nobody_is_asked_for_processes_that_are_left_out(pure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns are there, of every kind, and null."""
+    if pure:
+        monkeypatch.setattr(module, "native", None)
+    event = make_event(22, "s", "one", parse_fields("u32 a; __rel_loc char[] text; struct s raw 5"))
+    body = struct.pack("<HHiII5s", 22, 0, 7, 9, (4 << 16) + 5, b"12345") + b"abc\0" + bytes(3)
+
+    def never(*_: object) -> tuple[int | None, bool]:
+        raise AssertionError
+
+    made: Any = native
+    merge: Any = PureMerge() if pure else made.Merge()
+    merge.push((PureRun if pure else made.Run)(*page_with([body] * 30)))
+    batches = iter(lambda: merge.drain(None), None)
+    (columns,) = module.collect_all([event], batches, never, needed={"a", "text"})
+    row = {"ts_ns": None, "cpu": None, "pid": None, "tid": None, "a": 9, "text": "abc", "raw": None}
+    assert rows_of(columns) == [row] * 30
 
 
 def _decoded(data: bytes, ts_ns: int) -> list[tuple[int, tuple[int, tuple[Any, ...]]]]:
@@ -251,5 +285,8 @@ def test_a_schema_that_does_not_go_with_its_fields_is_refused(payload: bytes) ->
     for each in wrong:
         with pytest.raises(ValueError, match="does not go"):
             native.Columns(20, plan, each, who)
+    for flags in (b"\1", bytes(len(schema) + 1)):
+        with pytest.raises(ValueError, match="does not go"):
+            native.Columns(20, plan, schema, who, 0, flags)
     with pytest.raises((TypeError, ValueError)):
         native.Columns(20, ((0, 8, 8 + len(payload) * 16 + 3, False),), schema[:5], who)

@@ -21,6 +21,7 @@ void table_put(Table *table)
         buffer_free(&column->offsets);
         buffer_free(&column->values);
     }
+    free(table->zeros);
     free(table);
 }
 
@@ -107,11 +108,17 @@ static int export_column(Table *table, const Column *column, struct ArrowArray *
 {
     if (hold(table, out))
         return ENOMEM;
+    out->n_buffers = column->width ? 2 : 3;
+    if (column->is_left_out) {
+        out->null_count = table->rows;
+        for (int64_t number = 0; number < out->n_buffers; number++)
+            out->buffers[number] = table->zeros;
+        return 0;
+    }
     out->null_count = column->nulls;
     out->buffers[0] = column->nulls ? column->validity.data : NULL;
     out->buffers[1] = column->width ? column->values.data : column->offsets.data;
     out->buffers[2] = column->values.data;
-    out->n_buffers = column->width ? 2 : 3;
     return 0;
 }
 

@@ -43,6 +43,7 @@ int buffer_reserve(Buffer *buffer, size_t more);
 typedef struct {
     char *name, *format;
     uint32_t width;
+    char is_left_out; /* nobody asked for it: null in every row, its buffers are the table's zeros */
     int64_t nulls;
     Buffer validity, offsets, values;
 } Column;
@@ -51,6 +52,7 @@ typedef struct {
 typedef struct {
     int references;
     int64_t rows;
+    unsigned char *zeros; /* what the columns that were left out consist of, once the table is whole */
     Py_ssize_t count;
     Column columns[];
 } Table;

@@ -4,6 +4,7 @@
 PyTypeObject *columns_type;
 
 #define COMMON 4 /* ts_ns, cpu, pid, tid stand before the fields */
+#define PID 2
 #define FIXED_MAX 256 /* longer arrays are binary: a field may claim any size */
 #define ROWS_MAX (1 << 20)
 #define BYTES_MAX (1 << 30) /* of one column: with the longest value more they stay within 32-bit offsets */
@@ -12,6 +13,7 @@ PyTypeObject *columns_type;
 typedef struct {
     PyObject_HEAD
     PyObject *schema; /* ((name, format, width), ...), the common columns first */
+    PyObject *left_out; /* bytes: of each column, whether it is left out; none of no column */
     Table *table;
     Reading *readings;
     Py_ssize_t count;
@@ -37,6 +39,8 @@ typedef struct {
 static int find_pids(Columns *columns, Gathered *gathered)
 {
     Known cache[CACHED] = {0};
+    if (columns->table->columns[PID].is_left_out)
+        return 0;
     for (int number = 0; number < gathered->count; number++) {
         const Run *run = gathered->runs[number];
         int32_t tid = gathered->tids[number];
@@ -59,18 +63,26 @@ static int find_pids(Columns *columns, Gathered *gathered)
     return 0;
 }
 
+static void put_numbers(Column *column, const void *numbers, int count)
+{
+    if (!column->is_left_out)
+        column_numbers(column, numbers, count);
+}
+
 static int put_common(Table *table, const Gathered *gathered)
 {
     int32_t cpus[ROWS_AT_ONCE];
-    int all = 1;
-    for (int number = 0; number < gathered->count; number++) {
+    for (int number = 0; number < gathered->count; number++)
         cpus[number] = (int32_t)gathered->runs[number]->cpu;
+    put_numbers(&table->columns[0], gathered->times, gathered->count);
+    put_numbers(&table->columns[1], cpus, gathered->count);
+    put_numbers(&table->columns[3], gathered->tids, gathered->count);
+    Column *pids = &table->columns[PID];
+    if (pids->is_left_out)
+        return 0;
+    int all = 1;
+    for (int number = 0; number < gathered->count; number++)
         all &= gathered->has_pid[number];
-    }
-    column_numbers(&table->columns[0], gathered->times, gathered->count);
-    column_numbers(&table->columns[1], cpus, gathered->count);
-    column_numbers(&table->columns[3], gathered->tids, gathered->count);
-    Column *pids = &table->columns[2];
     if (all)
         column_numbers(pids, gathered->pids, gathered->count);
     for (int number = 0; !all && number < gathered->count; number++)
@@ -85,7 +97,8 @@ static int put_fields(Columns *columns, const Gathered *gathered)
 {
     Table *table = columns->table;
     for (Py_ssize_t field = 0; field < columns->count; field++)
-        if (column_fields(&table->columns[COMMON + field], &columns->readings[field], gathered, table->rows) < 0)
+        if (!table->columns[COMMON + field].is_left_out &&
+            column_fields(&table->columns[COMMON + field], &columns->readings[field], gathered, table->rows) < 0)
             return -1;
     return 0;
 }
@@ -95,6 +108,8 @@ static void cut_back(Table *table, const int64_t *nulls)
 {
     for (Py_ssize_t number = 0; number < table->count; number++) {
         Column *column = &table->columns[number];
+        if (column->is_left_out)
+            continue;
         size_t bits = (size_t)(table->rows + 7) / 8;
         column->nulls = nulls[number];
         if (column->validity.used > bits)
@@ -120,7 +135,7 @@ static int put_gathered(Columns *columns, Gathered *gathered)
         return -1;
     for (Py_ssize_t number = 0; number < table->count; number++) {
         columns->nulls[number] = table->columns[number].nulls;
-        if (column_reserve(&table->columns[number], gathered) < 0)
+        if (!table->columns[number].is_left_out && column_reserve(&table->columns[number], gathered) < 0)
             return -1;
     }
     if (put_common(table, gathered) < 0 || put_fields(columns, gathered) < 0) {
@@ -142,9 +157,14 @@ static size_t room_left(const Table *table)
 }
 
 /* An empty table for a schema; NULL with an exception if it is none. */
-static Table *table_new(PyObject *schema)
+static Table *table_new(PyObject *schema, PyObject *left_out)
 {
     Py_ssize_t count = PyTuple_Size(schema);
+    const char *flags = PyBytes_Size(left_out) ? PyBytes_AsString(left_out) : NULL;
+    if (flags && PyBytes_Size(left_out) != count) {
+        PyErr_SetString(PyExc_ValueError, "what is left out does not go with the schema");
+        return NULL;
+    }
     Table *table = calloc(1, sizeof *table + (size_t)count * sizeof *table->columns);
     if (!table)
         return (Table *)PyErr_NoMemory();
@@ -163,6 +183,7 @@ static Table *table_new(PyObject *schema)
             PyErr_NoMemory();
             goto failed;
         }
+        column->is_left_out = flags && flags[number];
         if (!column->width) {
             if (buffer_reserve(&column->offsets, sizeof zero) < 0)
                 goto failed;
@@ -174,6 +195,23 @@ static Table *table_new(PyObject *schema)
 failed:
     table_put(table);
     return NULL;
+}
+
+/* Make the zeros that stand for the columns which were left out: validity, offsets and values in one. */
+static int make_zeros(Table *table)
+{
+    size_t most = 0;
+    for (Py_ssize_t number = 0; number < table->count; number++) {
+        const Column *column = &table->columns[number];
+        size_t size = column->width ? (size_t)table->rows * column->width : 4 * (size_t)(table->rows + 1);
+        if (column->is_left_out && size >= most)
+            most = size + 1; /* never none */
+    }
+    if (most && !table->zeros && !(table->zeros = calloc(1, most))) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
 }
 
 /* Whether each column is as wide as the field it takes. */
@@ -196,11 +234,12 @@ static int fits(const Columns *columns)
 
 static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"event_id", "readings", "schema", "who", "shift", NULL};
-    PyObject *readings, *schema, *who;
+    static char *names[] = {"event_id", "readings", "schema", "who", "shift", "left_out", NULL};
+    PyObject *readings, *schema, *who, *left_out = NULL;
     unsigned short id;
     long long shift = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "HOO!O|L", names, &id, &readings, &PyTuple_Type, &schema, &who, &shift))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "HOO!O|LS", names, &id, &readings, &PyTuple_Type, &schema, &who,
+                                     &shift, &left_out))
         return NULL;
     if (check_shift(shift) < 0)
         return NULL;
@@ -210,7 +249,9 @@ static PyObject *columns_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     columns->id = id;
     columns->shift = shift;
     columns->schema = Py_NewRef(schema);
-    if (!(columns->readings = read_plan(readings, &columns->count)) || !(columns->table = table_new(schema)) ||
+    columns->left_out = left_out ? Py_NewRef(left_out) : PyBytes_FromStringAndSize("", 0);
+    if (!columns->left_out || !(columns->readings = read_plan(readings, &columns->count)) ||
+        !(columns->table = table_new(schema, columns->left_out)) ||
         owners_init(&columns->owners, who) < 0) {
         Py_CLEAR(columns);
     } else if (!(columns->nulls = PyMem_Calloc((size_t)columns->table->count, sizeof *columns->nulls))) {
@@ -237,6 +278,7 @@ static void columns_dealloc(Columns *columns)
     PyMem_Free(columns->nulls);
     owners_clear(&columns->owners);
     Py_XDECREF(columns->schema);
+    Py_XDECREF(columns->left_out);
     table_put(columns->table);
     free_object((PyObject *)columns);
 }
@@ -324,7 +366,7 @@ static PyObject *columns_take(Columns *columns, PyObject *nothing)
     (void)nothing;
     if (columns->is_busy)
         return refuse_busy();
-    Table *next = table_new(columns->schema), *table = columns->table;
+    Table *table = columns->table, *next = make_zeros(table) < 0 ? NULL : table_new(columns->schema, columns->left_out);
     if (!next)
         return NULL;
     for (Py_ssize_t number = 0; number < table->count; number++)

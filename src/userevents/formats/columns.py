@@ -9,7 +9,7 @@ The extension's `Columns` collects where it is there, and else `PureCollector`, 
 """
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Any, Final, cast
 
@@ -25,8 +25,11 @@ from .model import Event
 
 Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
 """Of (tag of the run, cpu, tid, time): the PID, None if it is not known; whether that holds at any time."""
+Needed = Container[str] | None
+"""The names of the columns to fill; the others are there, but null in every row. None: all."""
 
 _COMMON: Final[Schema] = (("ts_ns", "l", 8), ("cpu", "i", 4), ("pid", "l", 8), ("tid", "i", 4))
+_PID: Final = 2
 _INTEGERS: Final = {1: "Cc", 2: "Ss", 4: "Ii", 8: "Ll"}
 _TYPECODES: Final = {"C": "B", "c": "b", "S": "H", "s": "h", "I": "I", "i": "i", "L": "Q", "l": "q", "g": "d"}
 _FIXED_MAX: Final = 256
@@ -59,13 +62,17 @@ class Columns:
 
 
 class PureCollector:
-    """Collects the records of one event from batches; `shift` is added to every time."""
+    """Collects the records of one event from batches; `shift` is added to every time.
 
-    def __init__(self, event: Event, schema: Schema, who: Who, shift: int = 0) -> None:
+    `left_out` has a byte for each column, or none: where that is not 0, the column is null in every row.
+    """
+
+    def __init__(self, event: Event, schema: Schema, who: Who, shift: int = 0, left_out: bytes = b"") -> None:
         self._event = event
         self._schema = schema
         self._who = who
         self._shift = shift
+        self._left_out = left_out or bytes(len(schema))
         self._begin()
 
     def _begin(self) -> None:
@@ -83,11 +90,10 @@ class PureCollector:
             if any(column.is_full for column in self._columns):
                 return number
             time += self._shift
-            pid = self._who(run.tag, run.cpu, tid, time)[0]
-            for column, value in zip(
-                self._columns, (time, run.cpu, pid, tid, *decode(self._event.fields, body)), strict=True
-            ):
-                column.append(value)
+            pid = None if self._left_out[_PID] else self._who(run.tag, run.cpu, tid, time)[0]
+            values = (time, run.cpu, pid, tid, *decode(self._event.fields, body))
+            for column, value, is_left_out in zip(self._columns, values, self._left_out, strict=True):
+                column.append(None if is_left_out else value)
         return len(records)
 
     def take(self) -> PureChunk:
@@ -184,22 +190,24 @@ def chosen_event(events: dict[int, Event], event: str | Event) -> Event:
     raise Unusable(f"the trace has no event '{event}': it has {names or 'none'}")
 
 
-def _collector(event: Event, schema: Schema, who: Who, shift: int) -> PureCollector:
+def _collector(event: Event, who: Who, shift: int, needed: Needed) -> PureCollector:
     """Return what collects an event's columns: in C if it can."""
+    schema = schema_of(event)
+    left_out = b"" if needed is None else bytes(name not in needed for name, _, _ in schema)
     if native:
-        collector: PureCollector = native.Columns(event.id, readings(event.fields), schema, who, shift)
+        collector: PureCollector = native.Columns(event.id, readings(event.fields), schema, who, shift, left_out)
         return collector
-    return PureCollector(event, schema, who, shift)
+    return PureCollector(event, schema, who, shift, left_out)
 
 
 def chunks_of(
-    event: Event, batches: Iterable[Batch], who: Who, shift: int = 0, *, at_once: int = _ROWS_MAX
+    event: Event, batches: Iterable[Batch], who: Who, shift: int = 0, needed: Needed = None, *, at_once: int = _ROWS_MAX
 ) -> Iterator[PureChunk]:
     """Yield the records of an event in chunks, made while they are asked for.
 
     A chunk ends when about `at_once` records of any event have been read.
     """
-    collector = _collector(event, schema_of(event), who, shift)
+    collector = _collector(event, who, shift, needed)
     read = 0
     for batch in batches:
         done = collector.add(batch)
@@ -222,9 +230,11 @@ def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) ->
     return collect_all([event], batches, who, shift)[0]
 
 
-def collect_all(events: Sequence[Event], batches: Iterable[Batch], who: Who, shift: int = 0) -> list[Columns]:
+def collect_all(
+    events: Sequence[Event], batches: Iterable[Batch], who: Who, shift: int = 0, needed: Needed = None
+) -> list[Columns]:
     """Return the records of each of several events as columns, read in one go."""
-    collectors = [_collector(event, schema_of(event), who, shift) for event in events]
+    collectors = [_collector(event, who, shift, needed) for event in events]
     chunks: list[list[PureChunk]] = [[] for _ in events]
     for batch in batches:
         for collector, full in zip(collectors, chunks, strict=True):

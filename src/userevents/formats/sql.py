@@ -18,6 +18,7 @@ from .model import Event
 from .pairs import Pair
 from .spans import SCHEMA as SPAN_SCHEMA
 from .spans import span_chunks
+from .sql_columns import names_needed, needed_columns
 from .sql_text import EVENTS, LOSSES, PROCESSES, SPANS, events_view, literal, loss_rows, quoted, table_names
 from .summary import process_names
 from .trace import Trace
@@ -78,6 +79,8 @@ class Database:
         self._reading = threading.Lock()
         self._connection = self._duckdb.connect(config={"python_enable_replacements": "false"})
         self._sealed = allow_files
+        self._is_sure = not allow_files  # a file may be another one, or a pipe, the second time
+        self._needed: frozenset[str] | None = None
         self._make_tables()
 
     def close(self) -> None:
@@ -160,7 +163,10 @@ class Database:
 
     def _lazy(self, event: Event) -> LazyColumns:
         return LazyColumns(
-            schema_of(event), lambda: self._chunks(event), lambda: self._bound.add(event.id), self._failed
+            schema_of(event),
+            lambda: self._chunks(event, self._needed),
+            lambda: self._bound.add(event.id),
+            self._failed,
         )
 
     def _make_processes(self) -> None:
@@ -206,19 +212,31 @@ class Database:
         if EVENTS in sql.casefold():
             self._make_events(self._trace.counts())
         self._bound.clear()
+        self._needed = self._needs(sql)
+        self._bound.clear()
         self._together.clear()
         self._problem = None
         self._read = 0
 
-    def _chunks(self, event: Event) -> Iterator[PureChunk]:
+    def _needs(self, sql: str) -> frozenset[str] | None:
+        """Return the names of the columns that a statement needs; None for all.
+
+        After a statement of which that was not sure, it never is: it may have made a macro, or set something.
+        """
+        scans = needed_columns(self._duckdb, self._connection, sql) if self._is_sure else None
+        self._is_sure = scans is not None
+        bound = [schema_of(self._trace.events[each]) for each in self._bound]
+        return names_needed(scans, bound)
+
+    def _chunks(self, event: Event, needed: frozenset[str] | None) -> Iterator[PureChunk]:
         """Give an event's records: as they are read where the statement needs no other event, else read together."""
         if len(self._bound) < 2:
-            yield from self._trace.chunks(event, self._counted)
+            yield from self._trace.chunks(event, self._counted, needed)
             return
         with self._reading:
             if event.id not in self._together:
                 events = [self._trace.events[each] for each in {*self._bound, event.id}]
-                for each, columns in zip(events, self._trace.columns_of(events, self._counted), strict=True):
+                for each, columns in zip(events, self._trace.columns_of(events, self._counted, needed), strict=True):
                     self._together[each.id] = columns.chunks
         yield from self._together[event.id]
 

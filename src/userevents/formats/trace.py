@@ -16,7 +16,7 @@ from ..fields.payload import Reading
 from . import perfdata, tracedat
 from .arrow import PureChunk
 from .choice import ALL, Choice
-from .columns import Columns, chosen_event, chunks_of, collect_all
+from .columns import Columns, Needed, chosen_event, chunks_of, collect_all
 from .cursor import reader_of
 from .decoder import Decoder
 from .ledger import Ledger
@@ -179,14 +179,14 @@ class Trace:
         found = chosen_event(self.events, event)
         return collect_all([found], self.source.batches(found.id), self._pid_of, self.source.shift_ns)[0]
 
-    def columns_of(self, events: Sequence[Event], read: Reader = iter) -> list[Columns]:
+    def columns_of(self, events: Sequence[Event], read: Reader = iter, needed: Needed = None) -> list[Columns]:
         """Return all records of each of these events as columns; the file is read once, its batches through `read`."""
-        return collect_all(events, read(self.source.batches()), self._pid_of, self.source.shift_ns)
+        return collect_all(events, read(self.source.batches()), self._pid_of, self.source.shift_ns, needed)
 
-    def chunks(self, event: Event, read: Reader = iter) -> Iterator[PureChunk]:
+    def chunks(self, event: Event, read: Reader = iter, needed: Needed = None) -> Iterator[PureChunk]:
         """Yield all records of one event as columns, some at a time, while they are asked for."""
         batches = read(self.source.batches(event.id))
-        return chunks_of(event, batches, self._pid_of, self.source.shift_ns, at_once=_AT_ONCE)
+        return chunks_of(event, batches, self._pid_of, self.source.shift_ns, needed, at_once=_AT_ONCE)
 
     @property
     def progress(self) -> tuple[int, int]:
