@@ -68,16 +68,18 @@ def test_nothing_is_leaked_by_a_million_calls(listener: Listener, make_of_events
     gc.collect()
     tracemalloc.start()
     before = [sys.getrefcount(value) for value in (*values, *odd, *call.values(), None)]
-    memory = tracemalloc.get_traced_memory()[0]
-    work(2000)
-    fail(2000)
-    gc.collect()
+    grown = []
+    for _ in range(3):  # the first rounds also replace what was there before memory was traced
+        memory = tracemalloc.get_traced_memory()[0]
+        work(2000)
+        fail(2000)
+        gc.collect()
+        grown.append(tracemalloc.get_traced_memory()[0] - memory)
     after = [sys.getrefcount(value) for value in (*values, *odd, *call.values(), None)]
-    grown = tracemalloc.get_traced_memory()[0] - memory
     tracemalloc.stop()
     assert [b - a for a, b in zip(before[:-1], after[:-1], strict=True)] == [0] * (len(before) - 1)
-    assert abs(after[-1] - before[-1]) < 20
-    assert grown < 16000, "one object for each event would be three times that"
+    assert abs(after[-1] - before[-1]) < 60
+    assert min(grown) < 16000, "one object for each event would be three times that"
     resident = _resident()
     count = int(MILLIONS * (500_000 if make_of_events == "native" else 50_000))
     work(count)

@@ -1,7 +1,7 @@
 """The memory of other processes: read what an ioctl points to, and set the enable bits, as the kernel would.
 
 `process_vm_readv` and `process_vm_writev` do what the owner of the pages may do: a word on a read-only page is a
-fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is never
+fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is not
 written into the program that came after. Where a `Guard` is given, nothing is waited for longer than it allows.
 """
 
