@@ -2,7 +2,8 @@
 
 `process_vm_readv` and `process_vm_writev` do what the owner of the pages may do: a word on a read-only page is a
 fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is not
-written into the program that came after. Where a `Guard` is given, nothing is waited for longer than it allows.
+written into the program that came after (a registration looks for that when it begins, and not again). Where a
+`Guard` is given, nothing is waited for longer than it allows.
 """
 
 import ctypes
