@@ -3,6 +3,7 @@
 Source: docs/flight.md for what a user sees, docs/formats/recording.md for the frames.
 """
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ _READ_SIZE = 4 << 20
 _STEP_PAGES = 16
 """Pages copied at a time: what is lost when the program overwrites the oldest just then."""
 _TRIES = 100
+_PAUSE_S = 0.0002
 
 
 class _Copied(NamedTuple):
@@ -64,7 +66,9 @@ class FlightView:
         """Hand out what the rings hold now of this program, from `since_ns` on, and what became of the rest."""
         for frame in self._declarations():
             target.push(frame, None, 0)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE_S)  # for a whole time slice, in which a program on another CPU cannot lap us
             now = ends(self.program)
             copied = self._copy(now, since_ns)
             if not copied.is_lapped:
