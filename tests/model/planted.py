@@ -145,8 +145,8 @@ def _forget_the_retry(finish: Any) -> Any:
 
 
 def _bit_stays(write: Any) -> Any:
-    def written(mm: UserEventMm, enabler: Enabler, on: bool) -> bool:
-        return enabler.freeing or bool(write(mm, enabler, on))
+    def written(mm: UserEventMm, enabler: Enabler, on: bool, *how: Any) -> bool:
+        return enabler.freeing or bool(write(mm, enabler, on, *how))
 
     return written
 
