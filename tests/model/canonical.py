@@ -21,6 +21,7 @@ LEFT_OUT: Final = {
         "files": "seen from the files",
         "id": "a label",
         "listed": "only listed events are looked at",
+        "spelled": "only saves a comparison",
         "system": "follows from multi",
         "tracepoint_name": "a label, for a multi-format event; else the name",
     },
