@@ -23,13 +23,15 @@ for line in iter(input, ""):
 
 
 def ask(program: "subprocess.Popen[str]", words: str) -> None:
-    """Have the program emit from one number to another, and wait until it has."""
+    """Have the program emit from one number to another, or end for no words, and wait until it has."""
     assert program.stdin is not None
     assert program.stdout is not None
     program.stdin.write(f"{words}\n")
     program.stdin.flush()
     if words:
         assert program.stdout.readline() == "done\n"
+    else:
+        assert program.wait(20) == 0
 
 
 def on(userevents: Userevents) -> bool:
