@@ -4,6 +4,7 @@
     ├── Refused      the contract says no: carries the kernel's errno (also an OSError)
     ├── Malformed    bytes or a file that do not follow their format (also a ValueError)
     ├── NoTracer     no tracer could be reached or become (also a ConnectionError)
+    ├── NoBroker     no broker of a fleet could be reached, or it did not answer (also a ConnectionError)
     └── Unusable     the place or the program asked for cannot serve (a directory, a file, a PID)
 
 A message says what was asked, what was found, and the way out; the offending value stands in quotes.
@@ -55,6 +56,10 @@ class Malformed(UserEventsError, ValueError):
 
 class NoTracer(UserEventsError, ConnectionError):
     """No running tracer could be reached, and none could be started."""
+
+
+class NoBroker(UserEventsError, ConnectionError):
+    """No broker of a fleet could be reached, or the one there is did not answer in time."""
 
 
 class Unusable(UserEventsError):

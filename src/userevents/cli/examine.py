@@ -40,6 +40,7 @@ EXTRAS: Final = {
     "tui": "top",
     "zstd": "compressed traces of trace-cmd",
     "pytest": "the fixture user_events",
+    "fleet": "fleet, serve --fleet: many hosts over NATS",
 }
 """What each extra of the package is for."""
 _TOOLS: Final = (

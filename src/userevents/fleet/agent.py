@@ -1,0 +1,108 @@
+"""A host in a fleet: the agent beside a tracer, in a thread of its own with an asyncio loop.
+
+The tracer never waits for it. What the agent does it does in parts, which run as long as it does and wait for the
+broker each by itself (`Broker.connected`), since it may be dead, slow or gone at any time.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..control import Access, InstanceControl, Tracer
+from ..errors import Refused
+from . import names
+from .broker import Broker
+from .connection import Log, Settings
+
+INSTANCE: Final = "fleet"
+"""The instance of the local tracer that records for the fleet; its stream is what the fleet gets."""
+_END_S: Final = 5.0
+_AGAIN_S: Final = 1.0
+
+Part = Callable[["Agent"], Awaitable[None]]
+
+
+class Agent:
+    """Joins `host` to the fleet behind a broker, from `start` to `stop`.
+
+    `access` gives the local tracer's tree; each part that needs it asks for one of its own, since one thread at a
+    time may use one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        host: str,
+        access: Callable[[], Access],
+        parts: tuple[Part, ...] = (),
+        log: Log | None = None,
+    ) -> None:
+        self.settings = settings
+        self.host = host
+        self.access = access
+        self.incarnation = os.urandom(8).hex()
+        """Which run of the agent this is: another one of the same host has another."""
+        self.log = log or (lambda level, text: None)
+        self.broker = Broker(settings, f"userevents agent {host}", inbox=f"_INBOX_{names.encode(host)}", log=self.log)
+        self.ending = asyncio.Event()
+        """Set when the agent is to end: parts finish what they have begun."""
+        self._parts = parts
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
+
+    def start(self) -> None:
+        """Begin; never fails and never waits for a broker. What goes wrong is logged, and tried again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let go of everything the host holds in the fleet, as far as the broker answers, and end."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.ending.set)
+        self._thread.join(_END_S)
+
+    def instance(self, access: Access) -> InstanceControl:
+        """The local instance of the fleet, made where it is not there yet."""
+        tracer = Tracer(access)
+        with contextlib.suppress(Refused):
+            tracer.create_instance(INSTANCE)
+        return tracer.instance(INSTANCE)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        running = [asyncio.create_task(self._keep(part)) for part in (_connection, *self._parts)]
+        try:
+            await self.ending.wait()
+            await asyncio.wait(running[1:] or running, timeout=_END_S / 2)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await self.broker.close()
+
+    async def _keep(self, part: Part) -> None:
+        """Run a part, and again when it fails: one that is broken must not take the others along."""
+        while not self.ending.is_set():
+            try:
+                await part(self)
+                return
+            except Exception as error:
+                self.log("error", f"fleet: {part.__name__.strip('_')}: {error!r}; trying again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), _AGAIN_S)
+
+
+async def _connection(agent: Agent) -> None:
+    """Be connected, whatever happens."""
+    while not agent.ending.is_set():
+        if agent.broker.is_closed:
+            await agent.broker.connect(None)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(agent.ending.wait(), _AGAIN_S)

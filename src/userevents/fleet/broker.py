@@ -1,0 +1,181 @@
+"""The bucket of keys behind a broker: compare and set, leases, reads of many keys.
+
+The bucket is a JetStream stream that keeps one message a subject, laid out like a NATS key-value store, so that the
+usual tools show it. It is read without consumers, by direct gets: a consumer could be told to deliver to a subject
+that its owner may not write (docs/notes/0040-the-keys-of-a-fleet.md). It has no delete markers: what runs out or is
+removed is simply not there, and a key that is not there has sequence 0.
+"""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from errno import EINVAL
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..errors import NoBroker, Refused, Unusable
+from . import names
+from .connection import ANSWER_S, CONNECT_S, Connection, Settings, status_of
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+BUCKET_SIZE: Final = 256 << 20
+_BATCH: Final = 1000
+_WRONG_SEQUENCE: Final = 10071
+_NO_SUCH_STREAM: Final = 10059
+_NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
+
+
+class Entry(NamedTuple):
+    """A key as it was stored."""
+
+    key: str
+    value: bytes
+    sequence: int
+
+
+class Conflict(Exception):
+    """A put that expected the key at another sequence than it has: somebody else wrote it, or it ran out."""
+
+
+class Broker(Connection):
+    """A connection to a broker, and the bucket behind it."""
+
+    async def get(self, key: str) -> Entry | None:
+        """Return a key, None if it is not there."""
+        subject = names.key_subject(key)
+        answer = await self.ask(f"$JS.API.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
+        return None if status_of(answer) else _entry(answer)
+
+    async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0) -> int:
+        """Store a key and return its sequence; with `lease_s` it goes after so many seconds.
+
+        `expected` is the sequence it must have now, 0 for none; `Conflict` if it has another. A put that was not
+        answered (`NoBroker`) may or may not have been done.
+        """
+        headers = {} if expected is None else {"Nats-Expected-Last-Subject-Sequence": str(expected)}
+        if lease_s:
+            headers["Nats-TTL"] = str(lease_s)
+        answer = _checked(await self.ask(names.key_subject(key), value, headers), f"put '{key}'")
+        return int(answer["seq"])
+
+    async def remove(self, sequence: int) -> bool:
+        """Remove what was stored with this sequence, if it is still what its key has; False if it was gone."""
+        body = {"seq": sequence, "no_erase": True}
+        answer = await self._api(f"STREAM.MSG.DELETE.{names.KEYS_STREAM}", body, absent=True)
+        return answer is not None
+
+    async def keys(self, pattern: str) -> list[str]:
+        """Return the keys that match, ``*`` standing for one token, without their values."""
+        found: list[str] = []
+        subject = names.key_subject(pattern)
+        while True:
+            body = {"subjects_filter": subject, "offset": len(found)}
+            answer = await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", body)
+            page = (answer or {}).get("state", {}).get("subjects") or {}
+            found += [name.removeprefix(names.KEYS_SUBJECT + ".") for name in page]
+            if not page or len(found) >= int((answer or {}).get("total", 0)):
+                return found
+
+    async def entries(self, pattern: str, since: int = 0) -> list[Entry]:
+        """Return the keys that match and were written after the sequence `since`, oldest first."""
+        found: list[Entry] = []
+        while True:
+            start = (found[-1].sequence if found else since) + 1
+            body = {"seq": start, "batch": _BATCH, "next_by_subj": names.key_subject(pattern)}
+            batch, is_last = await self._batch(body)
+            found += batch
+            if is_last:
+                return found
+
+    async def _batch(self, body: dict[str, Any]) -> tuple[list[Entry], bool]:
+        client = self.client
+        inbox = client.new_inbox()
+        waiting = await self.reach(client.subscribe(inbox))
+        found: list[Entry] = []
+        try:
+            subject = f"$JS.API.DIRECT.GET.{names.KEYS_STREAM}"
+            await self.reach(client.publish(subject, json.dumps(body).encode(), reply=inbox))
+            while True:
+                answer = await self.reach(waiting.next_msg(ANSWER_S))
+                status = status_of(answer)
+                if not status:
+                    found.append(_entry(answer))
+                elif status in ("404", "204"):
+                    return found, status == "404" or int((answer.headers or {}).get("Nats-Num-Pending", "0")) == 0
+                else:
+                    raise NoBroker(f"the broker answers {status} to a read of {names.KEYS_STREAM}")
+        finally:
+            with contextlib.suppress(Exception):
+                await waiting.unsubscribe()
+
+    async def _api(self, request: str, body: dict[str, Any], *, absent: bool = False) -> dict[str, Any] | None:
+        answer = await self.ask(f"$JS.API.{request}", json.dumps(body).encode())
+        return _checked(answer, request, absent=absent) or None
+
+    async def _see_more(self, where: str) -> None:
+        try:
+            await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", {})
+        except Unusable:
+            try:
+                await self._api(f"STREAM.CREATE.{names.KEYS_STREAM}", bucket_config())
+            except Refused as refused:
+                raise Unusable(
+                    f"the broker at {where} has no stream '{names.KEYS_STREAM}' yet, and we may not make it ({refused})"
+                ) from None
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings, name: str, patience_s: float = CONNECT_S) -> AsyncIterator[Broker]:
+    """A broker for as long as this lasts; raises as `Broker.connect` does."""
+    broker = Broker(settings, name)
+    try:
+        await broker.connect(patience_s)
+        yield broker
+    finally:
+        await broker.close()
+
+
+def bucket_config(replicas: int = 1) -> dict[str, Any]:
+    """The stream that the keys are in, as a server's API takes it."""
+    return {
+        "name": names.KEYS_STREAM,
+        "subjects": [f"{names.KEYS_SUBJECT}.>"],
+        "max_msgs_per_subject": 1,
+        "max_bytes": BUCKET_SIZE,
+        "retention": "limits",
+        "discard": "new",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+        "deny_delete": False,
+    }
+
+
+def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any]:
+    """An answer of the API; `absent` says that a message that is not there is no error, and gives nothing."""
+    status = status_of(answer)
+    if status:
+        raise NoBroker(f"nobody answers '{what}' ({status})")
+    try:
+        content = json.loads(answer.data)
+    except ValueError:
+        raise NoBroker(f"the broker answers '{what}' with no JSON: {answer.data[:80]!r}") from None
+    error = content.get("error")
+    if not error:
+        return dict(content)
+    code, told = error.get("err_code"), error.get("description", "refused")
+    if code == _WRONG_SEQUENCE:
+        raise Conflict(f"{what}: {told}")
+    if absent and code in _NO_SUCH_MESSAGE:
+        return {}
+    if code == _NO_SUCH_STREAM:
+        raise Unusable(f"the broker has no stream '{names.KEYS_STREAM}'")
+    raise Refused(EINVAL, f"the broker refuses '{what}': {told}")
+
+
+def _entry(answer: "Msg") -> Entry:
+    headers = answer.headers or {}
+    key = headers["Nats-Subject"].removeprefix(names.KEYS_SUBJECT + ".")
+    return Entry(key, answer.data, int(headers["Nats-Sequence"]))

@@ -1,0 +1,246 @@
+"""Reaching a broker and staying connected: addresses, credentials, TLS, and what its client is known to do.
+
+`connect` of nats-py waits two seconds between first tries, goes on for ever where it may reconnect, and closes for good
+when the server says something that it does not know; a request that the server's rules forbid is never answered.
+"""
+
+import asyncio
+import contextlib
+import errno
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from ..errors import NoBroker, Refused, Unusable
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+ANSWER_S: Final = 2.0
+"""How long the broker may take over one request."""
+CONNECT_S: Final = 5.0
+VERSION: Final = (2, 11)
+"""The first server whose messages have a time to live of their own."""
+_AGAIN_S: Final = 0.5
+_PERMISSIONS: Final = "permissions violation"
+
+Log = Callable[[str, str], None]
+_Answer = TypeVar("_Answer")
+
+
+class Settings(NamedTuple):
+    """Where the broker is and how to be let in; file names are read when connecting."""
+
+    servers: tuple[str, ...]
+    credentials: str = ""
+    """A file of a JWT and its key (``.creds``), or of an nkey seed."""
+    ca: str = ""
+    """A file of certificates to trust, instead of the system's."""
+    certificate: str = ""
+    """A client certificate with its key in one file."""
+
+
+class Connection:
+    """A connection, made again whenever it breaks. Belongs to one asyncio loop."""
+
+    def __init__(self, settings: Settings, name: str, *, inbox: str = "", log: Log | None = None) -> None:
+        self.settings = settings
+        self.connected = asyncio.Event()
+        """Set while the connection stands."""
+        self.connections = 0
+        """How many times it was made; a higher number than before says that it broke meanwhile."""
+        self._name = name
+        self._inbox = inbox
+        self._log = log or (lambda level, text: None)
+        self._client: Client | None = None
+        self._denied: list[tuple[str, asyncio.Future[None]]] = []
+        self._trouble = ""
+        """What the connection complained of last."""
+
+    @property
+    def client(self) -> "Client":
+        """The connection itself, for what is no key."""
+        if self._client is None:
+            raise NoBroker("not connected")
+        return self._client
+
+    async def connect(self, patience_s: float | None = CONNECT_S) -> None:
+        """Connect and see that the server will do: None tries for ever.
+
+        Raises `NoBroker` if none answers in time, `Unusable` for one that cannot serve a fleet, `Refused` (EACCES).
+        """
+        deadline = None if patience_s is None else asyncio.get_running_loop().time() + patience_s
+        said = ""
+        while True:
+            try:
+                await self._connect_once()
+                return
+            except (NoBroker, Unusable, Refused) as error:
+                await self._drop()
+                is_late = deadline is not None and asyncio.get_running_loop().time() >= deadline
+                if is_late or (deadline is not None and not isinstance(error, NoBroker)):
+                    raise
+                if str(error) != said:
+                    said = str(error)
+                    self._log("warning", f"{said}; trying on")
+            await asyncio.sleep(_AGAIN_S)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client gave up, as it does when it is no longer let in: `connect` again."""
+        return self._client is None or self._client.is_closed
+
+    async def close(self) -> None:
+        """Send what is waiting to be sent, and leave."""
+        client, self._client = self._client, None
+        self.connected.clear()
+        if client is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.flush(1), 1.5)
+            await self._end(client)
+
+    async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> "Msg":
+        """Make one request. One that the broker's rules forbid is never answered, but complained of: `Refused`."""
+        denied = subject, asyncio.get_running_loop().create_future()
+        self._denied.append(denied)
+        asked = asyncio.ensure_future(
+            self.reach(self.client.request(subject, data, timeout=ANSWER_S, headers=headers or None))
+        )
+        try:
+            await asyncio.wait({asked, denied[1]}, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                asked.cancel()
+                raise Refused(errno.EACCES, f"the broker's permissions forbid us to publish on '{subject}'")
+            return await asked
+        finally:
+            self._denied.remove(denied)
+
+    async def reach(self, doing: Awaitable[_Answer]) -> _Answer:
+        """Wait for an operation of the client; whatever can go wrong with the connection is `NoBroker`."""
+        from nats import errors
+
+        try:
+            return await doing
+        except (errors.Error, TimeoutError, OSError) as error:
+            raise NoBroker(f"the broker does not answer ({str(error) or type(error).__name__})") from None
+
+    async def _connect_once(self) -> None:
+        from nats import errors
+        from nats.aio.client import Client
+
+        client = self._client = Client()
+        where = ", ".join(_without_secrets(server) for server in self.settings.servers)
+        self._trouble = ""
+        try:
+            await asyncio.wait_for(client.connect(**self._options()), CONNECT_S)
+        except (errors.Error, TimeoutError, OSError) as error:
+            why = self._trouble or str(error) or type(error).__name__
+            if "authorization" in why.lower():
+                raise Refused(errno.EACCES, f"the broker at {where} does not let us in: {why}") from None
+            raise NoBroker(f"no broker answers at {where} ({why})") from None
+        except ValueError as error:
+            raise Unusable(f"'{where}' is no address of a broker ({error}); write nats://HOST:PORT") from None
+        client.options |= {"max_reconnect_attempts": -1, "reconnect_time_wait": _AGAIN_S}
+        self._see_version(client, where)
+        await self._see_more(where)
+        self._is_connected()
+
+    def _options(self) -> dict[str, Any]:
+        given = self.settings
+        options: dict[str, Any] = {
+            "servers": list(given.servers),
+            "name": self._name,
+            "error_cb": self._on_error,
+            "disconnected_cb": self._on_disconnect,
+            "reconnected_cb": self._on_reconnect,
+            "closed_cb": self._on_disconnect,
+            "connect_timeout": 2,
+            "max_reconnect_attempts": 1,  # each address twice; once connected, for ever
+            "reconnect_time_wait": 0.05,
+            "ping_interval": 2,
+            "max_outstanding_pings": 2,
+            "allow_reconnect": True,
+        }
+        if self._inbox:
+            options["inbox_prefix"] = self._inbox
+        if given.credentials:
+            options["nkeys_seed" if _is_seed(given.credentials) else "user_credentials"] = given.credentials
+        if given.ca or given.certificate or any(server.startswith("tls:") for server in given.servers):
+            options["tls"] = _tls(given)
+        return options
+
+    def _see_version(self, client: "Client", where: str) -> None:
+        info: dict[str, Any] = client._server_info
+        version = str(info.get("version", "0"))
+        if tuple(int(part) for part in version.split("-")[0].split(".")[:2] if part.isdigit()) < VERSION:
+            needed = ".".join(map(str, VERSION))
+            raise Unusable(
+                f"the broker at {where} is NATS {version}; a fleet needs {needed} or later, for keys that run out"
+                " ('userevents fleet up' starts one)"
+            )
+        if not info.get("jetstream"):
+            raise Unusable(f"the broker at {where} has no JetStream: start it with -js, or a jetstream block")
+
+    async def _see_more(self, where: str) -> None:
+        """See whether the server has what else is needed."""
+
+    def _is_connected(self) -> None:
+        self.connections += 1
+        self.connected.set()
+
+    async def _on_reconnect(self) -> None:
+        self._log("info", "the broker is back")
+        self._is_connected()
+
+    async def _on_disconnect(self) -> None:
+        if self.connected.is_set():
+            self.connected.clear()
+            self._log("warning", "the broker is gone; trying on")
+
+    async def _on_error(self, error: Exception) -> None:
+        self._trouble = text = str(error) or type(error).__name__
+        if _PERMISSIONS in text.lower():
+            for subject, denied in self._denied:
+                if f'"{subject.lower()}"' in text.lower() and not denied.done():
+                    denied.set_result(None)
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        self.connected.clear()
+        if client is not None:
+            await self._end(client)
+
+    async def _end(self, client: "Client") -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), 2)
+
+
+def status_of(answer: "Msg") -> str:
+    """The status of an answer without data: ``503`` where nobody listens; empty for any other."""
+    return str((answer.headers or {}).get("Status", "")) if not answer.data else ""
+
+
+def _is_seed(path: str) -> bool:
+    """Whether a file holds a bare nkey seed and not a JWT with its key."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(2).startswith("S")
+    except OSError as error:
+        raise Unusable(f"credentials '{path}' cannot be read: {error.strerror}") from None
+
+
+def _tls(given: Settings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=given.ca or None)
+        if given.certificate:
+            context.load_cert_chain(given.certificate)
+    except OSError as error:
+        files = "' or '".join(path for path in (given.ca, given.certificate) if path)
+        raise Unusable(f"'{files}' serves for no TLS: {error.strerror or error}") from None
+    return context
+
+
+def _without_secrets(server: str) -> str:
+    scheme, _, rest = server.rpartition("://")
+    return f"{scheme or 'nats'}://{rest.rpartition('@')[2]}"

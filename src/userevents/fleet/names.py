@@ -1,0 +1,131 @@
+"""What things are called on the broker: tokens for any name, the keys of the bucket, the subjects of the data.
+
+A subject is tokens with dots between them, and a name of an event or of a host may hold dots, blanks and wildcards.
+`encode` makes one token of any text and `decode` reads it back; each text has one token only, so that what is the
+same has the same key. Keys end with the host that writes them: that is what permissions hold on to (docs/fleet.md).
+
+    lease.HOST                  it lives: runs out unless it is renewed
+    host.HOST                   what it is: facts for people
+    user.EVENT.LAYOUT.HOST      it uses the event, whose fields are LAYOUT
+    persist.EVENT.LAYOUT.HOST   it made the event persist
+    wishes                      what is to be enabled and filtered, on which hosts
+"""
+
+import hashlib
+import re
+from typing import Final, NamedTuple
+
+from ..errors import Malformed
+
+BUCKET: Final = "userevents"
+KEYS_STREAM: Final = f"KV_{BUCKET}"
+KEYS_SUBJECT: Final = f"$KV.{BUCKET}"
+DATA_STREAM: Final = "USEREVENTS_DATA"
+DATA_SUBJECT: Final = f"{BUCKET}.data"
+ASK_SUBJECT: Final = f"{BUCKET}.ask"
+NEWS_SUBJECT: Final = f"{BUCKET}.news"
+"""Wishes that have just been stored, for those who would otherwise see them only when they look next."""
+WISHES: Final = "wishes"
+LAYOUT_SIZE: Final = 8
+TOKEN_MAX: Final = 1024
+"""Longest token; a server takes 4096 bytes for a whole subject with what is around it."""
+
+_PLAIN: Final = re.compile(rb"[^A-Za-z0-9_-]")
+_TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})*")
+_EMPTY: Final = "="
+_PARTS: Final = {"lease": 1, "host": 1, "user": 3, "persist": 3}
+
+
+class Key(NamedTuple):
+    """A key, read back."""
+
+    kind: str
+    host: str
+    event: str = ""
+    """``SYSTEM:NAME`` as registered."""
+    layout: str = ""
+
+
+def encode(text: str) -> str:
+    """Return the token of any text: letters, digits, ``_`` and ``-`` stand for themselves, other bytes are ``=XX``.
+
+    Raises `Malformed` for one longer than `TOKEN_MAX`.
+
+    >>> encode("user_events:tick.0")
+    'user_events=3Atick=2E0'
+    """
+    raw = text.encode("utf-8", "surrogateescape")
+    token = _PLAIN.sub(lambda found: b"=%02X" % found[0][0], raw).decode("ascii") or _EMPTY
+    if len(token) > TOKEN_MAX:
+        raise Malformed(f"name '{text[:40]}...'", f"takes {len(token)} bytes on the broker, more than {TOKEN_MAX}")
+    return token
+
+
+def decode(token: str) -> str:
+    """Return the text of a token; raises `Malformed` for what `encode` does not make.
+
+    >>> decode("web-1=2Eexample")
+    'web-1.example'
+    """
+    if token == _EMPTY:
+        return ""
+    if not token or not _TOKEN.fullmatch(token):
+        raise Malformed(f"token '{token[:80]}'", "was not made by userevents")
+    raw = re.sub(rb"=(..)", lambda found: bytes([int(found[1], 16)]), token.encode("ascii"))
+    text = raw.decode("utf-8", "surrogateescape")
+    if encode(text) != token:
+        raise Malformed(f"token '{token[:80]}'", f"is not how '{text[:80]}' is written")
+    return text
+
+
+def layout_of(declaration: str) -> str:
+    """Return what stands in keys for the fields of an event: the same for the same declaration, on any host."""
+    return hashlib.sha256(declaration.encode("utf-8", "surrogateescape")).hexdigest()[:LAYOUT_SIZE]
+
+
+def lease_key(host: str) -> str:
+    """The key that says that `host` lives."""
+    return f"lease.{encode(host)}"
+
+
+def host_key(host: str) -> str:
+    """The key with the facts about `host`."""
+    return f"host.{encode(host)}"
+
+
+def user_key(event: str, layout: str, host: str) -> str:
+    """The key that says that `host` uses an event."""
+    return f"user.{encode(event)}.{layout}.{encode(host)}"
+
+
+def persist_key(event: str, layout: str, host: str) -> str:
+    """The key that says that `host` made an event persist."""
+    return f"persist.{encode(event)}.{layout}.{encode(host)}"
+
+
+def parse_key(key: str) -> Key:
+    """Read a key of a host back; raises `Malformed` for any other."""
+    kind, *parts = key.split(".")
+    if _PARTS.get(kind) != len(parts):
+        raise Malformed(f"key '{key[:80]}'", "is none of a fleet")
+    host = decode(parts[-1])
+    if len(parts) == 1:
+        return Key(kind, host)
+    if not re.fullmatch(rf"[0-9a-f]{{{LAYOUT_SIZE}}}", parts[1]):
+        raise Malformed(f"key '{key[:80]}'", f"has '{parts[1]}' where a layout should be")
+    return Key(kind, host, decode(parts[0]), parts[1])
+
+
+def key_subject(key: str) -> str:
+    """The subject a key is stored under; `key` may have wildcards."""
+    return f"{KEYS_SUBJECT}.{key}"
+
+
+def data_subject(host: str, kind: str) -> str:
+    """The subject on which a host sends its batches of one kind."""
+    return f"{DATA_SUBJECT}.{encode(host)}.{kind}"
+
+
+def ask_subject(host: str, what: str) -> str:
+    """The subject on which a host answers questions of one kind."""
+    return f"{ASK_SUBJECT}.{encode(host)}.{what}"
