@@ -43,8 +43,12 @@ def test_both_forms_find_and_choose_the_same_in_any_page(
     assert facts_of(both[0]) == facts_of(both[1])
     pairs = _packed([number for pair in renamed for number in pair])
     for cpus in (None, b"", _packed([0, 1]), _packed(ids)):
-        chosen = [run.select(cpu=7, dropped=_packed(ids), renamed=pairs, cpus=cpus) for run in both]
-        assert facts_of(chosen[0]) == facts_of(chosen[1])
+        for tids, drift in ((0, 0.0), (20_000_000, 0.0), (0, 3.3e-5), (10_000_000, -1e-4)):
+            chosen = [
+                run.select(cpu=7, dropped=_packed(ids), renamed=pairs, cpus=cpus, tids=tids, drift=drift)
+                for run in both
+            ]
+            assert facts_of(chosen[0]) == facts_of(chosen[1])
 
 
 @given(st.lists(STEP, min_size=1, max_size=60), st.sets(st.integers(0, 3)))

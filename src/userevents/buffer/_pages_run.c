@@ -313,8 +313,8 @@ static int has_word(const char *words, Py_ssize_t size, uint16_t wanted)
     return 0;
 }
 
-/* Give records other ids (`pairs` of old and new), and take the CPU out of their headers if it stands there. */
-static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t size, int has_cpus)
+/* Give records other ids (`pairs` of old and new) and threads, and take the CPU out of their headers if it is there. */
+static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t size, int has_cpus, uint32_t tids)
 {
     for (Py_ssize_t number = 0; number < run->count; number++) {
         unsigned char *head = data + body_start(run, run->starts[number]);
@@ -326,17 +326,27 @@ static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t
             }
         if (has_cpus)
             memset(head + 2, 0, 2);
+        if (tids)
+            store_u32(head + 4, load_u32(head + 4) + tids);
     }
+}
+
+static void move_times(Run *run, double drift)
+{
+    for (Py_ssize_t number = 0; number < run->count; number++)
+        run->times[number] += (uint64_t)(int64_t)((double)(run->times[number] - run->since) * drift);
+    run->is_plain = run->is_whole = 0; /* what stands between the records no longer says their times */
 }
 
 static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"cpu", "dropped", "renamed", "cpus", NULL};
-    unsigned int cpu = run->cpu;
+    static char *names[] = {"cpu", "dropped", "renamed", "cpus", "tids", "drift", NULL};
+    unsigned int cpu = run->cpu, tids = 0;
+    double drift = 0;
     const char *dropped = NULL, *renamed = NULL, *cpus = NULL;
     Py_ssize_t dropped_size = 0, renamed_size = 0, cpus_size = 0, kept = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|Iy#y#z#", names, &cpu, &dropped, &dropped_size, &renamed,
-                                     &renamed_size, &cpus, &cpus_size))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|Iy#y#z#Id", names, &cpu, &dropped, &dropped_size, &renamed,
+                                     &renamed_size, &cpus, &cpus_size, &tids, &drift))
         return NULL;
     Run *chosen = run_alloc(run->owner, run->bytes, run->size, run->since, cpu, run->tag, run->count);
     if (!chosen)
@@ -355,13 +365,15 @@ static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
     chosen->missed = run->missed;
     chosen->is_plain = run->is_plain && kept == run->count;
     chosen->is_whole = run->is_whole && kept == run->count;
-    if (renamed_size || cpus) {
+    if (drift != 0)
+        move_times(chosen, drift);
+    if (renamed_size || cpus || tids) {
         PyObject *data = PyBytes_FromStringAndSize((const char *)run->bytes, run->size);
         if (!data) {
             Py_DECREF(chosen);
             return NULL;
         }
-        rewrite(chosen, (unsigned char *)PyBytes_AsString(data), renamed, renamed_size, cpus != NULL);
+        rewrite(chosen, (unsigned char *)PyBytes_AsString(data), renamed, renamed_size, cpus != NULL, tids);
         Py_DECREF(chosen->owner);
         chosen->owner = data;
         chosen->bytes = (const unsigned char *)PyBytes_AsString(data);

@@ -72,12 +72,20 @@ class PureRun:
         return found
 
     def select(
-        self, *, cpu: int | None = None, dropped: bytes = b"", renamed: bytes = b"", cpus: bytes | None = None
+        self,
+        *,
+        cpu: int | None = None,
+        dropped: bytes = b"",
+        renamed: bytes = b"",
+        cpus: bytes | None = None,
+        tids: int = 0,
+        drift: float = 0.0,
     ) -> "PureRun":
         """Return a run, of `cpu`, without the event ids `dropped` and with others for `renamed` (pairs old, new).
 
         `cpus` says that each record's header holds the CPU it was written on: those written on one of `cpus` are
-        chosen, and what stands in their headers becomes 0. All three are u16, packed.
+        chosen, and what stands in their headers becomes 0. All three are u16, packed. `tids` is added to every
+        record's thread id, and times are moved by `drift` ns for each ns since `since`.
         """
         heads = self._heads()
         keep = [True] * len(heads)
@@ -91,11 +99,15 @@ class PureRun:
         chosen.__dict__.update(self.__dict__)
         chosen.cpu = self.cpu if cpu is None else cpu
         chosen._keep(keep)
-        if renamed or cpus is not None:
-            chosen.data = chosen._rewritten(renamed, has_cpus=cpus is not None)
+        if renamed or cpus is not None or tids:
+            chosen.data = chosen._rewritten(renamed, tids, has_cpus=cpus is not None)
+        if drift:
+            since = chosen.since
+            chosen.times = [time + int((time - since) * drift) for time in chosen.times]
+            chosen.is_plain = chosen.is_whole = False  # what stands between the records no longer says their times
         return chosen
 
-    def _rewritten(self, renamed: bytes, *, has_cpus: bool) -> bytes:
+    def _rewritten(self, renamed: bytes, tids: int, *, has_cpus: bool) -> bytes:
         new_ids = {renamed[at : at + 2]: renamed[at + 2 : at + 4] for at in range(len(renamed) - 4, -1, -4)}
         data = bytearray(self.data)
         for start in self.starts:
@@ -104,6 +116,9 @@ class PureRun:
             data[body : body + 2] = new_ids.get(old, old)
             if has_cpus:
                 data[body + 2 : body + 4] = bytes(2)
+            if tids:
+                tid = int.from_bytes(data[body + 4 : body + 8], "little") + tids
+                data[body + 4 : body + 8] = (tid & 0xFFFFFFFF).to_bytes(4, "little")
         return bytes(data)
 
 

@@ -37,6 +37,10 @@ THREADS: Final = 6
 END: Final = 7
 NOTE: Final = 8
 PAGE_RUN: Final = 9
+HOST: Final = 10
+CLOCK: Final = 11
+BATCH: Final = 12
+FLEET: Final = 13
 
 PART_CONTINUES: Final = 1
 """Flag of a part: the first of its page that was recorded, but not the first of the page."""
@@ -113,6 +117,26 @@ def pack_end(reason: str, mono_ns: int) -> bytes:
 def pack_note(text: str) -> bytes:
     """Return a NOTE frame: a warning for the person who reads the trace."""
     return _pack_json(NOTE, 0, {"text": text})
+
+
+def pack_host(scope: int, facts: Mapping[str, object]) -> bytes:
+    """Return the HOST frame that opens number `scope`, one run of a host's agent: name, number, incarnation."""
+    return _pack_json(HOST, scope, facts)
+
+
+def pack_clock(scope: int, here_ns: int, there_ns: int, uncertainty_ns: int) -> bytes:
+    """Return a CLOCK frame: at `here_ns` of the recording's clock a host's showed `there_ns`, give or take."""
+    return _pack_json(CLOCK, scope, {"here_ns": here_ns, "there_ns": there_ns, "uncertainty_ns": uncertainty_ns})
+
+
+def pack_batch(scope: int, facts: Mapping[str, object]) -> bytes:
+    """Return a BATCH frame: the frames up to the next one are a host's own; seq, and what is missing before them."""
+    return _pack_json(BATCH, scope, facts)
+
+
+def pack_fleet(stream: int, records: Mapping[int, int]) -> bytes:
+    """Return a FLEET frame: how many of a session's records, by event id, its host had to drop here."""
+    return _pack_json(FLEET, stream, {"records": {str(event): count for event, count in records.items()}})
 
 
 class Frame(NamedTuple):

@@ -1,7 +1,7 @@
 """`userevents report`: what a trace holds, as a table, lines like trace-cmd's, JSON, or a summary."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -10,10 +10,13 @@ import click
 if TYPE_CHECKING:
     from ..formats import Trace
     from ..formats.choice import Choice, Pattern
+    from ..formats.hosts import Host
+    from ..formats.model import Record
     from ..formats.summary import Summary, Top
 
 _LINES_AT_ONCE = 256
 _TOP_LIMIT = 10
+_TIME_WIDTH = 14
 
 
 class Wish(NamedTuple):
@@ -153,15 +156,34 @@ def _lines(trace: "Trace", form: str, choice: "Choice") -> "Iterable[list[str]]"
     """Return the lines of all records, many at once."""
     from ..formats import text
 
+    if trace.hosts and form != "text":
+        return _lines_of_hosts(trace, form, choice)
     if form != "json":
         return trace.lines(text.TEXT if form == "text" else text.TABLE, choice)
     lines = map(text.json_line, trace.records(choice))
     return iter(lambda: list(islice(lines, _LINES_AT_ONCE)), [])
 
 
+def _lines_of_hosts(trace: "Trace", form: str, choice: "Choice") -> "Iterator[list[str]]":
+    """Yield the lines of a trace of several hosts; ``~`` marks those that may have come before another host's."""
+    from ..formats.order import placed
+    from ..formats.text import json_line, table_line
+
+    def shown(record: "Record", host: "Host | None", in_doubt: bool) -> str:
+        if form == "json":
+            return json_line(record, {"host": host.name if host else None, "order_in_doubt": in_doubt})
+        line = table_line(record)
+        at = line.index(" ", _TIME_WIDTH)
+        return f"{line[:at]}{'~' if in_doubt else ' '}{line[at + 1 :]}"
+
+    found = placed(trace.records(choice), trace.hosts)
+    while lines := [shown(*each) for each in islice(found, _LINES_AT_ONCE)]:
+        yield lines
+
+
 def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None") -> None:
     """Show the summary, and the highest records."""
-    from .tables import show_ledger, show_summary, show_top
+    from .tables import show_hosts, show_ledger, show_summary, show_top
 
     summary = trace.summary(choice) if wish.summary else None
     if top:
@@ -175,16 +197,21 @@ def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None"
     if top:
         show_top(top)
     if summary:
+        show_hosts(trace.hosts)
         show_ledger(trace.ledger)
 
 
 def _write_json(trace: "Trace", summary: "Summary | None", top: "Top | None") -> None:
     import json
 
+    from ..formats.hosts import to_json
     from ..formats.summary import summary_json
     from ..formats.text import json_line
 
     if summary is not None:
-        click.echo(json.dumps(summary_json(summary, trace.ledger)))
+        found = summary_json(summary, trace.ledger)
+        if trace.hosts:
+            found["hosts"] = list(map(to_json, trace.hosts))
+        click.echo(json.dumps(found))
     for record in top.records() if top else ():
         click.echo(json_line(record))

@@ -6,12 +6,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..formats.model import PIDS_A_HOST
 from ..formats.summary import ledger_lines, ledger_verdict
 from ..formats.text import escape, show_time, show_values
 from .console import count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..formats import Ledger, Trace
+    from ..formats.hosts import Host
     from ..formats.summary import Summary, Top
 
 _PLAIN_WIDTH = 160
@@ -69,6 +73,23 @@ def show_top(top: "Top") -> None:
         shown = f"{value:,}" if isinstance(value, int) else str(value)
         rest = {name: other for name, other in record.values.items() if name != top.key}
         _cells(table, shown, show_time(record.ts_ns), who, escape(record.event.name), show_values(rest))
+    console.print(table)
+
+
+def show_hosts(hosts: "Sequence[Host]") -> None:
+    """Show the hosts of a trace of several, and how far their clocks are known."""
+    if not hosts:
+        return
+    console = _console()
+    console.print(Text("\nHosts, and their clocks against the trace's"))
+    names = ("HOST", "PIDS FROM", "CPUS", "OFFSET", "WITHIN", "DRIFT", "MISSING")
+    table = _table(*names, numbers=("PIDS FROM", "OFFSET", "WITHIN", "DRIFT", "MISSING"))
+    for host in hosts:
+        cpus = f"{host.first_cpu}-{host.first_cpu + host.cpus - 1}"
+        within = "unknown" if host.uncertainty_ns is None else f"{host.uncertainty_ns / 1000:,.0f} us"
+        missing = f"{host.missing:,} batches" if host.missing else "" if host.ended else "its end"
+        numbers = f"{host.offset_ns / 1e9:+,.6f} s", within, f"{host.drift_ppm:+.1f} ppm", missing
+        _cells(table, escape(host.name), str(host.number * PIDS_A_HOST), cpus, *numbers)
     console.print(table)
 
 

@@ -10,10 +10,11 @@ from ..buffer.encode import Encoder
 from ..buffer.merge import interleave
 from ..buffer.run import Run
 from . import facts
-from .ledger import Ledger, to_json
+from .hosts import to_json as host_json
+from .ledger import AFTER_WORDS, Ledger, to_json
 from .model import Process
 from .output import OutputFile
-from .pages import Pages
+from .pages import Pages, closed
 from .recording import Recording
 from .text import show_time
 from .tracedat_writer import TraceDatWriter
@@ -60,7 +61,7 @@ def merge(recording: Recording, path: str, progress: Progress | None = None) -> 
         spans = merger.write_all(writer)
         if merger.late:
             recording.note(f"{merger.late} records came out of order and got the time of the one before them")
-        ledger = Ledger(tuple(pages.settle()), recording.end is not None)
+        ledger = closed(recording, pages)
         processes = [stream.process for stream in recording.streams.values()]
         writer.finish(
             comms={tid: name for process in processes for tid, name in process.tids.items()},
@@ -82,7 +83,7 @@ class _Span(NamedTuple):
 
 def _statistics(cpu: int, span: _Span, ledger: Ledger) -> str:
     """Return one CPU's counts in the kernel's words. Rings belong to programs, so all losses stand with CPU 0."""
-    overrun = ledger.total("overwritten") + ledger.total("missed") if cpu == 0 else 0
+    overrun = sum(map(ledger.total, AFTER_WORDS)) if cpu == 0 else 0
     dropped = sum(ledger.dropped.values()) if cpu == 0 else 0
     times = f"oldest event ts: {show_time(span.first_ns)}\nnow ts: {show_time(span.last_ns)}\n" if span.records else ""
     return (
@@ -93,7 +94,7 @@ def _statistics(cpu: int, span: _Span, ledger: Ledger) -> str:
 
 def _section(recording: Recording, pages: Pages, processes: list[Process], ledger: Ledger) -> dict[str, object]:
     """Return what our own section of the file holds."""
-    return {
+    section: dict[str, object] = {
         "header": recording.header,
         "end": recording.end,
         "events": [
@@ -109,12 +110,16 @@ def _section(recording: Recording, pages: Pages, processes: list[Process], ledge
                 "tids": {str(tid): name for tid, name in process.tids.items()},
                 "first_ns": process.first_ns,
                 "last_ns": process.last_ns,
+                **({"host": process.host} if process.host else {}),
             }
             for process in processes
         ],
         "ledger": to_json(ledger),
         "notes": recording.notes,
     }
+    if recording.hosts:
+        section["hosts"] = [host_json(host) for host in recording.hosts.by_name.values()]
+    return section
 
 
 class _Merger:

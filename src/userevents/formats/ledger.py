@@ -1,7 +1,7 @@
 """The loss ledger: what was attempted, and where each record that is not in the file went.
 
 For each process: attempts = committed + dropped (by reason) + at most one in flight when it died, and
-committed = delivered + other + overwritten + missed. Whatever does not add up is shown, never hidden.
+committed = delivered + other + overwritten + missed + fleet. Whatever does not add up is shown, never hidden.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,23 @@ REASON_WORDS = {
     "tracer_gone": "tracer gone",
 }
 
+AFTER_WORDS = {"overwritten": "overwritten", "missed": "missed", "fleet": "on the way from their hosts (fleet)"}
+"""What became of records that were in a ring and are not in the trace."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventLedger:
-    """What became of one event's records in one process. `cut` strings were shortened, their records kept."""
+    """What became of one event's records in one process. `cut` strings were shortened, their records kept.
+
+    `fleet` is what its host dropped on the way, as far as that is known by event.
+    """
 
     name: str
     attempts: int
     delivered: int
     dropped: dict[str, int]
     cut: int = 0
+    fleet: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,8 @@ class ProcessLedger:
     """What became of one process's records.
 
     `delivered` are in the trace; `other` were recorded for somebody else's events and left out;
-    `overwritten` gave way in the ring; `missed` were not read in time. `counted` is False when the program's
+    `overwritten` gave way in the ring; `missed` were not read in time; `fleet` were lost between their host and the
+    trace, because the broker was away or full. `counted` is False when the program's
     own counts never arrived, `exact` when they were taken at one moment with the records.
     """
 
@@ -51,6 +59,7 @@ class ProcessLedger:
     alive: bool = False
     exact: bool = True
     counted: bool = True
+    fleet: int = 0
 
     @property
     def attempts(self) -> int:
@@ -65,7 +74,7 @@ class ProcessLedger:
     @property
     def lost(self) -> int:
         """Records that happened and are not in the trace."""
-        return sum(self.dropped.values()) + self.overwritten + self.missed
+        return sum(self.dropped.values()) + self.overwritten + self.missed + self.fleet
 
     @property
     def in_flight(self) -> int:
@@ -81,7 +90,7 @@ class ProcessLedger:
         """How far the two sums are off: attempts nobody accounts for, and committed records nobody does."""
         if not self.counted:
             return 0, 0
-        gone = self.committed - self.delivered - self.other - self.overwritten - self.missed
+        gone = self.committed - self.delivered - self.other - self.overwritten - self.missed - self.fleet
         return self._not_committed - self.in_flight, gone
 
     @property
@@ -122,7 +131,7 @@ class Ledger:
         found = []
         dropped = self.dropped
         parts = [f"{number:,} {REASON_WORDS[reason]}" for reason, number in dropped.items() if number]
-        parts += [f"{self.total(name):,} {name}" for name in ("overwritten", "missed") if self.total(name)]
+        parts += [f"{self.total(name):,} {words}" for name, words in AFTER_WORDS.items() if self.total(name)]
         if parts:
             found.append(f"{self.total('lost'):,} records were lost: {', '.join(parts)}")
         uncounted = [f"{process.comm} ({process.pid})" for process in self.processes if not process.counted]
@@ -136,10 +145,10 @@ class Ledger:
         return found
 
 
-def event_ledger(name: str, counted: Mapping[str, object], delivered: int) -> EventLedger:
+def event_ledger(name: str, counted: Mapping[str, object], delivered: int, fleet: int = 0) -> EventLedger:
     """Return one event's line from the program's counters and the number of its records in the trace."""
     dropped = {reason: facts.count(counted, reason) for reason in REASONS}
-    return EventLedger(name, facts.count(counted, "attempts"), delivered, dropped, facts.count(counted, "cut"))
+    return EventLedger(name, facts.count(counted, "attempts"), delivered, dropped, facts.count(counted, "cut"), fleet)
 
 
 def to_json(ledger: Ledger) -> dict[str, object]:
@@ -147,7 +156,20 @@ def to_json(ledger: Ledger) -> dict[str, object]:
     return {"complete": ledger.complete, "processes": [_process_to_json(process) for process in ledger.processes]}
 
 
-_PLAIN = ("pid", "comm", "committed", "delivered", "other", "overwritten", "missed", "alive", "exact", "counted")
+_COUNTS = ("committed", "delivered", "other", "overwritten", "missed", "fleet")
+_PLAIN = (
+    "pid",
+    "comm",
+    "committed",
+    "delivered",
+    "other",
+    "overwritten",
+    "missed",
+    "fleet",
+    "alive",
+    "exact",
+    "counted",
+)
 
 
 def _process_to_json(process: ProcessLedger) -> dict[str, object]:
@@ -158,6 +180,7 @@ def _process_to_json(process: ProcessLedger) -> dict[str, object]:
             "attempts": event.attempts,
             "delivered": event.delivered,
             "cut": event.cut,
+            "fleet": event.fleet,
             **event.dropped,
         }
         for event in process.events
@@ -172,7 +195,7 @@ def from_json(stored: Mapping[str, object]) -> Ledger:
 
 
 def _process_from_json(stored: Mapping[str, object]) -> ProcessLedger:
-    counts = {name: facts.count(stored, name) for name in ("committed", "delivered", "other", "overwritten", "missed")}
+    counts = {name: facts.count(stored, name) for name in _COUNTS}
     return ProcessLedger(
         pid=facts.whole(stored, "pid"),
         comm=facts.text(stored, "comm", "?"),
@@ -185,4 +208,5 @@ def _process_from_json(stored: Mapping[str, object]) -> ProcessLedger:
 
 
 def _event_from_json(stored: Mapping[str, object]) -> EventLedger:
-    return event_ledger(facts.text(stored, "name", "?"), stored, facts.count(stored, "delivered"))
+    delivered, fleet = facts.count(stored, "delivered"), facts.count(stored, "fleet")
+    return event_ledger(facts.text(stored, "name", "?"), stored, delivered, fleet)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ..fields import Field
 
+PIDS_A_HOST = 10_000_000
+"""A process 1234 of host 2 is 20001234 in a trace of several hosts. No Linux has a pid of more than 4194304."""
 Value = int | str | bytes | float | None
 """A decoded field; None where the record does not hold it."""
 
@@ -64,7 +66,11 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Process:
-    """A traced process: one session. `first_ns` and `last_ns` are the times of its first and last record."""
+    """A traced process: one session. `first_ns` and `last_ns` are the times of its first and last record.
+
+    In a trace of several hosts `host` is where it ran; `pid` and `tids` are then told apart by the host's number, and
+    `host_pid` is what that host calls it (formats/hosts.py).
+    """
 
     pid: int
     comm: str
@@ -73,6 +79,12 @@ class Process:
     tids: dict[int, str] = field(default_factory=dict)
     first_ns: int | None = None
     last_ns: int | None = None
+    host: str = ""
+
+    @property
+    def host_pid(self) -> int:
+        """Its PID where it ran."""
+        return self.pid % PIDS_A_HOST if self.host else self.pid
 
     @property
     def title(self) -> str:
@@ -85,6 +97,9 @@ class Process:
         """
         if not self.cmdline or not self.cmdline[0]:
             return self.comm
+        return f"{self.host}:{self._command()}" if self.host else self._command()
+
+    def _command(self) -> str:
         program = os.path.basename(self.cmdline[0])
         if not program.startswith("python"):
             return program

@@ -2,21 +2,24 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import Struct
 
 from ..abi.ring_buffer import RECORD_HEADER
 from ..abi.user_events import MAX_EVENT_ID
 from ..buffer.run import CPU_IN_HEAD, Heads, Run, cpu_in
 from . import facts
-from .ledger import ProcessLedger, event_ledger
+from .hosts import Scope
+from .ledger import Ledger, ProcessLedger, event_ledger
 from .model import readable
-from .recording import MAX_CPUS, Declared, Recording, Stream
+from .recording import MAX_CPUS, Declared, Recording, Stream, added
 
 MAX_TIDS = 1 << 20
 """Threads told apart in one recording; more are noise, and only their records are counted."""
 _CPUS_OF_A_PAGE = 32
 """A page whose records claim more CPUs holds noise: then they are all on the CPU of the page."""
+_SAME_NS = 1000
+"""A page whose clock moved less than this from its first record to its last is moved as a whole."""
 _HEAD = Struct(RECORD_HEADER)
 
 
@@ -49,6 +52,8 @@ class Pages:
         self.events: dict[int, Declared] = {}
         self._new_ids: dict[int, dict[bytes, bytes]] = {}
         self._tids_left = MAX_TIDS
+        self._ids: dict[tuple[str, str, str], int] = {}
+        self._missing: dict[int, int] = {}
         self._kept: dict[int, frozenset[bytes]] = {}
         for stream in recording.streams.values():
             self._assign_ids(stream)
@@ -58,7 +63,7 @@ class Pages:
         for event_id in sorted(stream.enabled):
             declared = stream.events[event_id]
             new_id = event_id
-            if self.events.get(event_id, declared)[1:] != declared[1:]:
+            if self._is_taken(event_id, declared) or (stream.scope and self._same(declared) not in (event_id, None)):
                 new_id = self._other_id(declared)
                 if new_id < 0:
                     self.recording.note(f"no id is left for event {declared.name!r}: its records were left out")
@@ -66,15 +71,22 @@ class Pages:
                 renamed = self._new_ids.setdefault(stream.number, {})
                 renamed[event_id.to_bytes(2, "little")] = new_id.to_bytes(2, "little")
             self.events[new_id] = declared._replace(id=new_id)
+            self._ids.setdefault(declared[1:4], new_id)
             kept.add(event_id.to_bytes(2, "little"))
         self._kept[stream.number] = frozenset(kept)
 
     def _other_id(self, declared: Declared) -> int:
         """Return an id for an event whose own means another one in another session, -1 if there is none left."""
-        for event_id, known in self.events.items():
-            if known[1:] == declared[1:]:
-                return event_id
+        if (same := self._same(declared)) is not None:
+            return same
         return next((free for free in range(MAX_EVENT_ID, 0, -1) if free not in self.events), -1)
+
+    def _is_taken(self, event_id: int, declared: Declared) -> bool:
+        return self.events.get(event_id, declared)[1:] != declared[1:]
+
+    def _same(self, declared: Declared) -> int | None:
+        """Return the id under which another session has this event, which each host numbers as it likes."""
+        return self._ids.get(declared[1:4])
 
     def cpus_of(self, number: int) -> list[int]:
         """Return the CPUs on which the records of a page were written, ascending."""
@@ -116,35 +128,49 @@ class Pages:
     def _by_cpu(self, number: int, heads: Heads) -> dict[int, set[bytes]]:
         """Return the CPUs of a page whose records say theirs, and for each what stands in the records' headers."""
         page_cpu = self.recording.page_cpu[number]
+        scope = self.recording.streams[self.recording.page_stream[number]].scope
+        first = scope.host.first_cpu if scope else 0
         found: dict[int, set[bytes]] = {}
         for head in heads:
             cpu = cpu_in(head)
-            found.setdefault(cpu if cpu < MAX_CPUS else page_cpu, set()).add(head[CPU_IN_HEAD])
+            found.setdefault(cpu + first if cpu < MAX_CPUS else page_cpu, set()).add(head[CPU_IN_HEAD])
         return found if len(found) <= _CPUS_OF_A_PAGE else {page_cpu: set().union(*found.values())}
 
     def _chosen(self, number: int, run: Run, heads: Heads, cpu: int, written: set[bytes] | None) -> Run:
         """Count a page's records, and leave out those nobody asked for; `written`: take those of this CPU only."""
         stream = self.recording.page_stream[number]
         kept, new_ids = self._kept[stream], self._new_ids.get(stream, {})
+        pids, drift = self._moved(stream, run, heads)
         dropped = set()
         for head, (count, first_ns, last_ns) in heads.items():
             if written is not None and head[CPU_IN_HEAD] not in written:
                 continue
             if head[:2] in kept:
-                self._count(self.tallies[stream], head, new_ids, count, first_ns, last_ns)
+                self._count(self.tallies[stream], head, new_ids, pids, count, first_ns, last_ns)
             else:
                 self.tallies[stream].other += count
                 dropped.add(head[:2])
-        if not dropped and not new_ids and written is None:
+        if not dropped and not new_ids and written is None and not pids and not drift:
             return run
         renamed = b"".join(old + new for old, new in new_ids.items())
         cpus = None if written is None else b"".join(written)
-        return run.select(cpu=cpu, dropped=b"".join(dropped), renamed=renamed, cpus=cpus)
+        return run.select(cpu=cpu, dropped=b"".join(dropped), renamed=renamed, cpus=cpus, tids=pids, drift=drift)
+
+    def _moved(self, number: int, run: Run, heads: Heads) -> tuple[int, float]:
+        """Return what is added to the thread ids of a page, and how its times part from its time stamp's."""
+        stream = self.recording.streams[number]
+        if stream.scope is None or not heads:
+            return stream.pids, 0.0
+        clock, since = stream.scope.clock, run.since
+        span = max(last_ns for _, _, last_ns in heads.values()) - since
+        there_ns = since - clock.at(since).shift_ns  # close enough: the shift of a moment one shift away
+        moved_ns = clock.at(there_ns + span).shift_ns - clock.at(there_ns).shift_ns
+        return stream.pids, moved_ns / span if abs(moved_ns) > _SAME_NS else 0.0
 
     def _count(
-        self, tally: Tally, head: bytes, new_ids: dict[bytes, bytes], count: int, first_ns: int, last_ns: int
+        self, tally: Tally, head: bytes, new_ids: dict[bytes, bytes], pids: int, count: int, first_ns: int, last_ns: int
     ) -> None:
-        tid = _HEAD.unpack(head)[3]
+        tid = (_HEAD.unpack(head)[3] + pids) & 0x7FFFFFFF if pids else _HEAD.unpack(head)[3]
         tally.delivered[int.from_bytes(new_ids.get(head[:2], head[:2]), "little")] += count
         tally.add_times(first_ns, last_ns)
         if tid not in tally.tids and self._tids_left:
@@ -153,6 +179,7 @@ class Pages:
 
     def settle(self) -> list[ProcessLedger]:
         """Close the books: fill in what processes were seen to do, and return each one's ledger."""
+        self._missing.clear()
         return [self._settle_one(stream) for stream in self.recording.streams.values()]
 
     def _settle_one(self, stream: Stream) -> ProcessLedger:
@@ -161,7 +188,7 @@ class Pages:
         for tid in sorted(tally.tids):
             process.tids.setdefault(tid, process.comm)
         delivered = tally.delivered
-        counts = stream.counts or {}
+        counts = added(stream.earlier, stream.counts) or {}
         counted = facts.mapping(counts, "events")
         renamed = self._new_ids.get(stream.number, {})
         events = []
@@ -172,17 +199,35 @@ class Pages:
             known = stream.events.get(event_id)
             name = readable(known.name) if known else f"id {event_id}" if event_id else "not answered"
             number = delivered[new_id] if event_id in stream.enabled else 0
-            events.append(event_ledger(name, facts.mapping(counted, str(event_id)), number))
-        return ProcessLedger(
+            dropped = stream.fleet.get(event_id, 0) if event_id in stream.enabled else 0
+            events.append(event_ledger(name, facts.mapping(counted, str(event_id)), number, dropped))
+        fleet = sum(event.fleet for event in events)
+        ledger = ProcessLedger(
             pid=process.pid,
             comm=process.comm,
             events=tuple(events),
             committed=facts.count(counts, "committed"),
             delivered=delivered.total(),
-            other=tally.other + facts.count(counts, "left_out"),
+            other=tally.other + facts.count(counts, "left_out") + sum(stream.fleet.values()) - fleet,
             overwritten=facts.count(counts, "overwritten"),
             missed=facts.count(counts, "missed"),
             alive=counts.get("alive") is True,
             exact=counts.get("exact") is True,
-            counted=stream.counts is not None,
+            counted=bool(counts),
+            fleet=fleet,
         )
+        return self._with_missing(ledger, stream.scope)
+
+    def _with_missing(self, ledger: ProcessLedger, scope: Scope | None) -> ProcessLedger:
+        """Put what nobody accounts for down to the batches that never came, as far as those had records."""
+        left = self._missing.get(id(scope), scope.missing_records) if scope else 0
+        gone = min(max(ledger.unexplained[1], 0), left)
+        if scope is None or not gone:
+            return ledger
+        self._missing[id(scope)] = left - gone
+        return replace(ledger, fleet=ledger.fleet + gone)
+
+
+def closed(recording: Recording, pages: Pages) -> Ledger:
+    """Return the ledger of a recording whose pages were all opened."""
+    return Ledger(tuple(pages.settle()), recording.end is not None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ..buffer.merge import Batch, interleave
 from ..buffer.run import ANY, Run
+from .hosts import Host
 from .ledger import Ledger
 from .model import Event, Process
 from .perfdata_reader import PerfData
@@ -25,6 +26,7 @@ class PerfSource:
         self.header = file.header
         self.notes = file.notes
         self.processes: list[Process] = []
+        self.hosts: list[Host] = []
         self.comms: Mapping[int, str] = file.cmdlines
         self.data_size = file.data_size
         self.done_size = 0

@@ -17,7 +17,8 @@ from ..errors import Malformed, Refused
 from ..fields import Field, parse_fields
 from . import facts
 from .cursor import ReadAt, reader_of
-from .model import Process
+from .hosts import Hosts, Scope
+from .model import PIDS_A_HOST, Process
 
 MAX_STREAMS = 1 << 17
 MAX_EVENTS = 1 << 18
@@ -25,6 +26,8 @@ MAX_THREADS = 1 << 20
 MAX_RINGS = 256
 MAX_CPUS = 4096
 MAX_NOTES = 100
+_OF_HOSTS = frozenset({wire.HOST, wire.CLOCK, wire.BATCH})
+_FACTS = _OF_HOSTS | {wire.HEADER, wire.STREAM, wire.EVENT, wire.LEDGER, wire.THREADS, wire.END, wire.NOTE, wire.FLEET}
 _NONE = (1 << 64) - 1
 
 
@@ -49,7 +52,11 @@ class _RingEnd:
 
 @dataclass(slots=True)
 class Stream:
-    """One session of the recording: the process, its events by id, its thread names and its own counts."""
+    """One session of the recording: the process, its events by id, its thread names and its own counts.
+
+    `earlier` are the counts of recordings before that this session went through, `fleet` what its host dropped, by
+    event id; `scope` is where it came from, in a recording of several hosts.
+    """
 
     number: int
     process: Process
@@ -57,6 +64,14 @@ class Stream:
     enabled: set[int] = field(default_factory=set)
     counts: dict[str, object] | None = None
     rings: dict[int, _RingEnd] = field(default_factory=dict)
+    scope: Scope | None = None
+    earlier: dict[str, object] | None = None
+    fleet: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def pids(self) -> int:
+        """What is added to the ids of its process and threads."""
+        return self.scope.host.number * PIDS_A_HOST if self.scope else 0
 
 
 class Recording:
@@ -72,6 +87,8 @@ class Recording:
         self.header: dict[str, object] = {}
         self.end: dict[str, object] | None = None
         self.streams: dict[int, Stream] = {}
+        self.hosts = Hosts()
+        """Empty, but for a recording of several hosts."""
         self.notes: list[str] = []
         self.data_size = 0
         self.page_ts = array("Q")
@@ -107,6 +124,8 @@ class Recording:
                 self._add_facts(reader, frame)
         for stream in self.streams.values():
             stream.rings.clear()
+        if self.hosts:
+            self._move_to_hosts()
         self.problem = reader.problem
         if reader.problem:
             self.note(f"the recording {reader.problem}: what follows is not in the trace")
@@ -117,27 +136,60 @@ class Recording:
 
     def note(self, text: str) -> None:
         """Add a warning for the reader of the trace, once."""
-        if text not in self.notes and len(self.notes) < MAX_NOTES:
+        if text and text not in self.notes and len(self.notes) < MAX_NOTES:
             self.notes.append(text)
 
     def _add_facts(self, reader: FrameReader, frame: Frame) -> None:
-        if not wire.HEADER <= frame.kind <= wire.NOTE:
+        if frame.kind not in _FACTS or (self.hosts.is_skipping and frame.kind not in _OF_HOSTS):
             return
-        found = reader.facts(frame)
+        found, hosts = reader.facts(frame), self.hosts
         if found is None:
             self.note(f"a frame of type {frame.kind} at byte {frame.start} holds no facts")
+        elif frame.kind == wire.BATCH:
+            hosts.begin_batch(frame.stream, found)
+        elif frame.kind == wire.HOST:
+            self.note(hosts.open(frame.stream, found))
+        elif frame.kind == wire.CLOCK:
+            hosts.add_sample(frame.stream, found)
         elif frame.kind == wire.HEADER:
-            self.header = self.header or found
+            self._add_header(found)
         elif frame.kind == wire.END:
-            self.end = found
+            self._add_end(found)
         elif frame.kind == wire.NOTE:
-            self.note(facts.text(found, "text"))
+            text = facts.text(found, "text")
+            self.note(f"{hosts.current.host.name}: {text}" if hosts.current else text)
         elif frame.kind == wire.STREAM:
             self._add_stream(frame.stream, found)
-        elif frame.stream in self.streams:
-            self._add_to_stream(self.streams[frame.stream], frame.kind, found)
+        elif stream := self._stream_of(frame.stream):
+            self._add_to_stream(stream, frame.kind, found)
+
+    def _add_header(self, found: dict[str, object]) -> None:
+        if self.hosts.current:
+            self.hosts.begin_recording(self.hosts.current, found)
+        else:
+            self.header = self.header or found
+
+    def _add_end(self, found: dict[str, object]) -> None:
+        if self.hosts.current:
+            self.hosts.current.ended = True
+        else:
+            self.end = found
+
+    def _stream_of(self, number: int) -> Stream | None:
+        """Return the session that a number means where the reading is."""
+        scope = self.hosts.current
+        return self.streams.get(scope.streams.get(number, 0) if scope else number)
 
     def _add_stream(self, number: int, found: dict[str, object]) -> None:
+        scope, nonce = self.hosts.current, facts.text(found, "nonce")
+        if scope:
+            known = self._stream_of(number)
+            if known and scope.nonces.get(number) == nonce:  # its host's next recording goes on with it
+                known.earlier, known.counts = added(known.earlier, known.counts), None
+                return
+            scope.nonces[number] = nonce
+            scope.streams[number] = len(self.streams) + 1
+            number = scope.streams[number]
         if number in self.streams or len(self.streams) >= MAX_STREAMS:
             self.note(f"session {number} is opened twice, or is one of more than {MAX_STREAMS}")
             return
@@ -147,19 +199,29 @@ class Recording:
             cmdline=facts.texts(found, "cmdline"),
             start_time=facts.count(found, "start_time"),
         )
-        self.streams[number] = Stream(number, process)
+        stream = self.streams[number] = Stream(number, process, scope=scope)
+        if scope:
+            process.host = scope.host.name
+            process.comm = f"{process.host}:{process.comm}"
+            process.pid = process.pid % PIDS_A_HOST + stream.pids
 
     def _add_to_stream(self, stream: Stream, kind: int, found: dict[str, object]) -> None:
         if kind == wire.EVENT:
             self._add_event(stream, found)
         elif kind == wire.LEDGER:
             stream.counts = found
+        elif kind == wire.FLEET:
+            for key, number in facts.mapping(found, "records").items():
+                event_id = facts.id_of(key, 1 << 16)
+                if event_id is not None and type(number) is int and 0 < number < 1 << 48:
+                    stream.fleet[event_id] = stream.fleet.get(event_id, 0) + number
         elif kind == wire.THREADS:
             for key, name in found.items():
                 tid = facts.id_of(key)
                 if tid is not None and isinstance(name, str) and self._threads_left:
                     self._threads_left -= 1
-                    stream.process.tids[tid] = name
+                    process = stream.process
+                    process.tids[tid + stream.pids] = f"{process.host}:{name}" if process.host else name
 
     def _add_event(self, stream: Stream, found: dict[str, object]) -> None:
         event_id = facts.whole(found, "id", -1)
@@ -182,7 +244,9 @@ class Recording:
             stream.enabled.add(event_id)
 
     def _add_part(self, part: Part) -> None:
-        stream = self.streams.get(part.stream)
+        if self.hosts.is_skipping:
+            return
+        stream = self._stream_of(part.stream)
         if stream is None or not part.length:
             self._damaged += 1
             return
@@ -204,7 +268,7 @@ class Recording:
         gap = ring is not None and (part.seq > ring.seq + 1 or part.offset > 0)
         self.page_ts.append(part.ts)
         self.page_cpu.append(part.cpu if part.cpu < MAX_CPUS else 0)
-        self.page_stream.append(part.stream)
+        self.page_stream.append(stream.number)
         self.page_gap.append(gap)
         self.page_has_cpus.append(bool(part.flags & wire.PART_CPUS))
         number = self._add_data(part)
@@ -217,6 +281,22 @@ class Recording:
         self._part_next.append(_NONE)
         self.data_size += part.length
         return len(self._part_start) - 1
+
+    def _move_to_hosts(self) -> None:
+        """Move pages to the recording's clock, and to the CPUs that their hosts have in it."""
+        self.hosts.settle(self.header)
+        for note in self.hosts.notes():
+            self.note(note)
+        early = 0
+        for page, number in enumerate(self.page_stream):
+            scope = self.streams[number].scope
+            if scope is not None and self.page_ts[page] < 1 << 63:
+                moved = self.page_ts[page] + scope.clock.at(self.page_ts[page]).shift_ns
+                early += moved < 0
+                self.page_ts[page] = max(moved, 0)
+                self.page_cpu[page] = min(self.page_cpu[page] + scope.host.first_cpu, 0xFFFF)
+        if early:
+            self.note(f"{early} pages are from before the recording's clock began: their times begin at 0")
 
     def page_data(self, page: int) -> bytes:
         """Return the recorded data of one page, its parts put together."""
@@ -238,4 +318,24 @@ class Recording:
     def cpus(self) -> int:
         """How many CPUs the trace has: as its header says, or more if a page says so."""
         claimed = facts.whole(self.header, "cpus", 1)
+        if self.hosts:
+            claimed = min(sum(host.cpus for host in self.hosts.by_name.values()), MAX_CPUS)
         return max(claimed if 0 < claimed <= MAX_CPUS else 1, max(self.page_cpu, default=0) + 1)
+
+
+def added(first: dict[str, object] | None, second: dict[str, object] | None) -> dict[str, object] | None:
+    """Return the sum of a session's counts in two recordings, one after the other; what is no count, of the later."""
+    if first is None or second is None:
+        return first or second
+    total = dict(second)
+    for key in ("committed", "overwritten", "missed", "left_out"):
+        total[key] = facts.count(first, key) + facts.count(second, key)
+    events = {key: dict(value) for key, value in facts.mapping(first, "events").items() if isinstance(value, dict)}
+    for key, value in facts.mapping(second, "events").items():
+        if isinstance(value, dict):
+            known = events.setdefault(key, {})
+            for name in value:
+                known[name] = facts.count(known, name) + facts.count(value, name)
+    total["events"] = events
+    total["exact"] = first.get("exact") is True and second.get("exact") is True
+    return total

@@ -14,9 +14,11 @@ from ..buffer.run import ANY, Run, runs_in
 from ..errors import Malformed, Refused
 from ..fields import parse_fields, parse_format
 from . import facts
+from .hosts import Host
+from .hosts import from_json as from_stored
 from .ledger import Ledger, from_json
 from .model import Event, Process, make_event
-from .pages import Pages
+from .pages import Pages, closed
 from .recording import MAX_NOTES, Recording
 from .tracedat_parts import Format
 from .tracedat_reader import CpuData, TraceDat
@@ -38,6 +40,8 @@ class Source(Protocol):
     """The `format` texts of events that are no user events, by id."""
     notes: list[str]
     header: dict[str, object]
+    hosts: list[Host]
+    """Whose processes they are, in a trace of several hosts; else empty."""
     clock: str
     kind: str
     shift_ns: int
@@ -96,6 +100,7 @@ class RecordingSource:
         self._recording = recording
         self._pages = Pages(recording)
         self.header = recording.header
+        self.hosts = sorted(recording.hosts.by_name.values(), key=lambda host: host.number)
         self.notes = recording.notes
         self.data_size = recording.data_size
         self.done_size = 0
@@ -123,7 +128,7 @@ class RecordingSource:
         pages = Pages(self._recording)
         for _ in pages.open_all(range(len(self._recording.page_ts))):
             pass
-        return Ledger(tuple(pages.settle()), self._recording.end is not None)
+        return closed(self._recording, pages)
 
     def losses(self) -> list[str]:
         """Nothing beyond the ledger."""
@@ -152,6 +157,7 @@ class TraceDatSource:
         self.notes += facts.texts(section, "notes")[:MAX_NOTES]
         self._ledger = from_json(facts.mapping(section, "ledger")) if file.section is not None else None
         self.processes = [_process(each) for each in facts.mappings(section, "processes")]
+        self.hosts = [from_stored(each) for each in facts.mappings(section, "hosts")]
         self._owners: dict[int, list[Process]] = {}
         for process in self.processes:
             for tid in process.tids:
@@ -250,4 +256,5 @@ def _process(stored: dict[str, object]) -> Process:
         tids={tid: name for tid, name in tids.items() if tid is not None},
         first_ns=facts.time_or_none(stored, "first_ns"),
         last_ns=facts.time_or_none(stored, "last_ns"),
+        host=facts.text(stored, "host"),
     )

@@ -19,12 +19,30 @@ from .pairs import Pair
 from .spans import SCHEMA as SPAN_SCHEMA
 from .spans import span_chunks
 from .sql_columns import names_needed, needed_columns
-from .sql_text import EVENTS, LOSSES, PROCESSES, SPANS, events_view, literal, loss_rows, quoted, table_names
+from .sql_text import (
+    EVENTS,
+    HOSTS,
+    LOSSES,
+    PROCESSES,
+    SPANS,
+    events_view,
+    host_in_sql,
+    host_rows,
+    literal,
+    loss_rows,
+    quoted,
+    table_names,
+)
 from .summary import process_names
 from .trace import Trace
 
 _PROCESS_COLUMNS: Final = (
     "pid BIGINT, process VARCHAR, comm VARCHAR, cmdline VARCHAR[], first_ns BIGINT, last_ns BIGINT, threads INT"
+)
+_PROCESS_OF_HOST: Final = ", host VARCHAR, host_pid BIGINT"
+_HOST_COLUMNS: Final = (
+    "number INT, name VARCHAR, offset_ns BIGINT, uncertainty_ns BIGINT, drift_ppm DOUBLE, missing UBIGINT, "
+    "missing_records UBIGINT, ended BOOLEAN"
 )
 _LOSS_COLUMNS: Final = "pid BIGINT, process VARCHAR, event VARCHAR, what VARCHAR, reason VARCHAR, records UBIGINT"
 
@@ -70,7 +88,7 @@ class Database:
         self._pairs = tuple(pairs)
         self._progress = progress
         self._duckdb = _duckdb()
-        self._names = table_names(trace.events.values())
+        self._names = table_names(trace.events.values(), (HOSTS,) if trace.hosts else ())
         self._bound: set[int] = set()
         self._together: dict[int, tuple[PureChunk, ...]] = {}
         self._problem: BaseException | None = None
@@ -134,7 +152,8 @@ class Database:
                 found.append(Table(name, self._columns(name), counts[event.id], about))
         found.sort(key=lambda table: (-(table.rows or 0), table.name))
         found.append(Table(EVENTS, self._columns(EVENTS), sum(counts.values()), "every record, its fields as JSON"))
-        for name, about in ((PROCESSES, "who was traced"), (LOSSES, "what is missing, and why")):
+        own = ((PROCESSES, "who was traced"), (LOSSES, "what is missing, and why"))
+        for name, about in own + (((HOSTS, "where, and by which clock"),) if self._trace.hosts else ()):
             rows = self._connection.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()
             found.append(Table(name, self._columns(name), rows[0] if rows else 0, about))
         if self._pairs:
@@ -143,7 +162,8 @@ class Database:
 
     def names(self) -> list[str]:
         """The names that may stand after FROM."""
-        return sorted({*self._names.values(), EVENTS, PROCESSES, LOSSES, *([SPANS] if self._pairs else [])})
+        hosts = [HOSTS] if self._trace.hosts else []
+        return sorted({*self._names.values(), EVENTS, PROCESSES, LOSSES, *([SPANS] if self._pairs else []), *hosts})
 
     def _columns(self, name: str) -> tuple[tuple[str, str], ...]:
         described = self._connection.execute(f"DESCRIBE {quoted(name)}").fetchall()
@@ -155,11 +175,24 @@ class Database:
         # How many rows there are is not known before they are read; were they few, DuckDB would compare all with all.
         self._connection.execute("SET asof_loop_join_threshold = 0")
         for event in self._trace.events.values():
-            self._connection.register(self._names[event.id], self._lazy(event))
+            self._make_table(event)
+        if self._trace.hosts:
+            self._fill(HOSTS, _HOST_COLUMNS, host_rows(self._trace))
         self._make_processes()
         self._make_losses()
         if self._pairs:
             self._connection.register(SPANS, LazyColumns(SPAN_SCHEMA, self._spans, failed=self._failed))
+
+    def _make_table(self, event: Event) -> None:
+        """Make the table of one event; in a trace of several hosts, one that names them."""
+        name = self._names[event.id]
+        if not self._trace.hosts or any(key.casefold() == "host" for key in event.keys):
+            self._connection.register(name, self._lazy(event))
+            return
+        lazy = f"{name} by pid"
+        self._connection.register(lazy, self._lazy(event))
+        host = host_in_sql(self._trace)
+        self._connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT *, {host} AS host FROM {quoted(lazy)}")
 
     def _lazy(self, event: Event) -> LazyColumns:
         return LazyColumns(
@@ -174,9 +207,10 @@ class Database:
         names = process_names(self._trace.processes)
         rows = [
             (each.pid, names[each.pid], each.comm, list(each.cmdline), each.first_ns, each.last_ns, len(each.tids))
+            + ((each.host, each.host_pid) if self._trace.hosts else ())
             for each in self._trace.processes
         ]
-        self._fill(PROCESSES, _PROCESS_COLUMNS, rows)
+        self._fill(PROCESSES, _PROCESS_COLUMNS + (_PROCESS_OF_HOST if self._trace.hosts else ""), rows)
 
     def _make_losses(self) -> None:
         self._fill(LOSSES, _LOSS_COLUMNS, list(loss_rows(self._trace)))

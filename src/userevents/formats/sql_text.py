@@ -5,13 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from .columns import schema_of
-from .model import Event
+from .ledger import AFTER_WORDS
+from .model import PIDS_A_HOST, Event
 from .trace import Trace
 
 EVENTS: Final = "events"
 PROCESSES: Final = "processes"
 LOSSES: Final = "losses"
 SPANS: Final = "spans"
+HOSTS: Final = "hosts"
+"""Only in a trace of several hosts."""
 OWN_TABLES: Final = (EVENTS, PROCESSES, LOSSES, SPANS)
 
 # fmt: off
@@ -55,12 +58,12 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def table_names(events: Iterable[Event]) -> dict[int, str]:
+def table_names(events: Iterable[Event], own: Sequence[str] = ()) -> dict[int, str]:
     """Return the name of each event's table, by its id: the event's, with a number where that is taken.
 
     SQL does not tell upper from lower case, so neither may two names differ by it alone.
     """
-    taken = {name.casefold() for name in OWN_TABLES}
+    taken = {name.casefold() for name in (*OWN_TABLES, *own)}
     names: dict[int, str] = {}
     for event in sorted(events, key=lambda event: (event.system != "user_events", event.id)):
         base = name = event.name.replace("\0", "\\0") or "unnamed"
@@ -76,12 +79,27 @@ def events_view(trace: Trace, tables: dict[Event, str]) -> str:
     """Return the statement that makes the view over these events, each with the name of its table."""
     offset = wall_offset_ns(trace)
     parts = [_part(event, table) for event, table in tables.items()] or [_NO_PART]
+    host = f", {host_in_sql(trace, 'e.pid')} AS host" if trace.hosts else ""
     time = "NULL::TIMESTAMP_NS" if offset is None else f"make_timestamp_ns(ts_ns + {offset})"
     return (
-        f"CREATE VIEW {EVENTS} AS SELECT ts_ns, {time} AS time, cpu, e.pid, tid, p.process, system, event, fields "
-        f"FROM ({' UNION ALL '.join(parts)}) e LEFT JOIN "
+        f"CREATE VIEW {EVENTS} AS SELECT ts_ns, {time} AS time, cpu, e.pid, tid, p.process, system, event, fields{host}"
+        f" FROM ({' UNION ALL '.join(parts)}) e LEFT JOIN "
         f"(SELECT pid, any_value(process) AS process FROM {PROCESSES} GROUP BY pid) p ON e.pid = p.pid"
     )
+
+
+def host_in_sql(trace: Trace, pid: str = "pid") -> str:
+    """Return the expression that tells a record's host from its pid, in a trace of several hosts."""
+    names = [""] * (max(host.number for host in trace.hosts) + 1)
+    for host in trace.hosts:
+        names[host.number] = host.name
+    return f"[{', '.join(map(literal, names[1:]))}][CAST({pid} // {PIDS_A_HOST} AS INT)]"
+
+
+def host_rows(trace: Trace) -> list[tuple[Any, ...]]:
+    """Return the rows of the table of hosts."""
+    columns = ("number", "name", "offset_ns", "uncertainty_ns", "drift_ppm", "missing", "missing_records", "ended")
+    return [tuple(getattr(host, column) for column in columns) for host in trace.hosts]
 
 
 def _part(event: Event, table: str) -> str:
@@ -115,8 +133,8 @@ def loss_rows(trace: Trace) -> Iterator[tuple[Any, ...]]:
             for reason, records in event.dropped.items():
                 if records:
                     yield *who, event.name, "dropped", reason, records
-        for what, records in (("overwritten", process.overwritten), ("missed", process.missed)):
-            if records:
+        for what in AFTER_WORDS:
+            if records := getattr(process, what):
                 yield *who, None, what, None, records
 
 

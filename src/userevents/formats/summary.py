@@ -14,7 +14,7 @@ from ..buffer.page import body_start
 from ..buffer.run import Run
 from .choice import Choice, Pattern
 from .decoder import Decoder
-from .ledger import REASON_WORDS, Ledger
+from .ledger import AFTER_WORDS, REASON_WORDS, Ledger
 from .model import Event, Process, Record
 from .rows import Row as RecordRow
 from .sources import Source
@@ -189,7 +189,7 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, int]]:
     lines += [(f"dropped: {REASON_WORDS[reason]}", number) for reason, number in ledger.dropped.items() if number]
     lines += [("in flight at a death", ledger.total("in_flight"))] if ledger.total("in_flight") else []
     lines.append(("committed", ledger.total("committed")))
-    lines += [(name, ledger.total(name)) for name in ("overwritten", "missed") if ledger.total(name)]
+    lines += [(words, ledger.total(name)) for name, words in AFTER_WORDS.items() if ledger.total(name)]
     lines += [("not asked for", ledger.total("other"))] if ledger.total("other") else []
     lines.append(("delivered", ledger.total("delivered")))
     lines.append(("lost", ledger.total("lost")))

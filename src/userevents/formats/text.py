@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ..fields.escape import escape, printable
@@ -46,8 +46,8 @@ def text_line(record: Record) -> str:
     return _line(TEXT, record)
 
 
-def json_line(record: Record) -> str:
-    """Return a record as one line of JSON.
+def json_line(record: Record, more: Mapping[str, object] | None = None) -> str:
+    """Return a record as one line of JSON, `more` behind its own members.
 
     Integers are exact, up to 64 bits. Bytes are ``{"hex": "0aff"}``, a float that is no number ``{"float": "nan"}``,
     a value that the record does not hold null. Everything is ASCII.
@@ -62,6 +62,7 @@ def json_line(record: Record) -> str:
             "system": record.event.system,
             "event": record.event.name,
             "fields": {name: json_value(value) for name, value in record.values.items()},
+            **(more or {}),
         },
         separators=(",", ":"),
     )

@@ -54,6 +54,8 @@ class Trace:
         self.kind = source.kind
         self.events = source.events
         self.header = source.header
+        self.hosts = source.hosts
+        """Where its processes ran, if it is a trace of several hosts; else empty."""
         self.clock = source.clock
         self.notes = source.notes
         self._ledger: Ledger | None = None

@@ -1,9 +1,12 @@
 """JSON lines: what `report --format json` prints, behind a first line that says what the trace is and what it lost."""
 
 import json
+from collections.abc import Callable
 
 from .. import transcode as steps
 from ..decoder import Decoder
+from ..hosts import Host
+from ..order import host_of
 from ..text import json_value
 from ..transcode import Coding, Step, literal, step
 from .job import Job, Sink
@@ -12,7 +15,8 @@ from .job import Job, Sink
 def write(job: Job, sink: Sink) -> None:
     """Write a line of metadata, then one line for each record."""
     sink.write(_dumped({"metadata": job.metadata()}) + b"\n")
-    for piece in job.pieces(Coding(_steps, _who, _quote)):
+    hosts = {host.number: host for host in job.trace.hosts}
+    for piece in job.pieces(Coding(_steps, _who_with(hosts) if hosts else _who, _quote)):
         sink.write(piece.data)
 
 
@@ -26,6 +30,16 @@ def _quote(value: str | float) -> bytes:
 
 def _who(pid: int | None, tid: int, comm: str) -> bytes:
     return _dumped({"pid": pid, "tid": tid, "comm": comm})[1:-1]
+
+
+def _who_with(hosts: dict[int, Host]) -> Callable[[int | None, int, str], bytes]:
+    """Return what says who wrote a record, and on which host."""
+
+    def who(pid: int | None, tid: int, comm: str) -> bytes:
+        host = host_of(pid, hosts)
+        return _who(pid, tid, comm) + b',"host":' + _dumped(host.name if host else None)
+
+    return who
 
 
 def _steps(decoder: Decoder) -> list[Step]:

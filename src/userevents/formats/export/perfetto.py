@@ -10,6 +10,7 @@ from typing import Final
 from ...fields.payload import FLOAT, INTEGER
 from .. import transcode as steps
 from ..decoder import Decoder
+from ..ledger import AFTER_WORDS
 from ..model import Process, Value
 from ..pairs import Matcher, PairChoice, Span
 from ..transcode import Coding, Piece, Step, literal, sized, step, varint
@@ -79,7 +80,10 @@ def _processes(job: Job) -> Iterator[bytes]:
 
 
 def _process(process: Process) -> bytes:
-    cmdline = b"".join(_text(3, word) for word in process.cmdline or [process.comm])
+    words = process.cmdline or [process.comm]
+    if process.host and process.cmdline:
+        words = [f"{process.host}:{words[0]}", *words[1:]]
+    cmdline = b"".join(_text(3, word) for word in words)
     threads = [whole(1, tid) + _text(2, comm) + whole(3, process.pid) for tid, comm in process.tids.items()]
     return message(1, whole(1, process.pid) + cmdline) + b"".join(message(2, thread) for thread in threads)
 
@@ -87,7 +91,7 @@ def _process(process: Process) -> bytes:
 def _statistics(job: Job, phase: int, records: dict[int, int]) -> bytes:
     """Return the counts of lost records, none at the beginning; rings are no CPU's, so all stand with CPU 0."""
     ledger = job.ledger
-    overrun = ledger.total("overwritten") + ledger.total("missed") if ledger and phase == _STATS_END else 0
+    overrun = sum(map(ledger.total, AFTER_WORDS)) if ledger and phase == _STATS_END else 0
     dropped = sum(ledger.dropped.values()) if ledger and phase == _STATS_END else 0
     cpus = b"".join(
         message(

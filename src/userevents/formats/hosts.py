@@ -1,0 +1,167 @@
+"""The hosts of a recording that was brought together from several: whose frames come next, and what they mean here.
+
+Such a recording holds each host's own frames as they came, in batches, under a scope: one run of one host's agent.
+Sessions get numbers of their own, a host's CPUs follow those of the hosts before it, its processes and threads are
+told apart by `model.PIDS_A_HOST` times the host's number, and its times are moved to the recording's clock.
+
+Source: docs/formats/recording.md, docs/formats/fleet.md.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from . import facts
+from .host_clock import HostClock, Sample
+
+MAX_HOSTS: Final = 213
+"""Hosts in one trace: a thread's id has 31 bits."""
+MAX_SCOPES: Final = 4096
+
+
+@dataclass(slots=True)
+class Host:
+    """One host of a trace. `offset_ns` is what its clock lacks to the trace's, in the middle of what was compared.
+
+    `uncertainty_ns` is how far its times may be wrong; None: the clocks were never compared. `missing` counts the
+    batches that never came, `missing_records` the records in them.
+    """
+
+    number: int
+    name: str
+    cpus: int = 1
+    first_cpu: int = 0
+    offset_ns: int = 0
+    drift_ppm: float = 0.0
+    uncertainty_ns: int | None = None
+    missing: int = 0
+    missing_records: int = 0
+    ended: bool = True
+    release: str = ""
+
+
+@dataclass(slots=True)
+class Scope:
+    """One run of one host's agent: its sessions by their numbers there, and what its batches told."""
+
+    host: Host
+    incarnation: str
+    streams: dict[int, int] = field(default_factory=dict)
+    nonces: dict[int, str] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+    header: dict[str, object] = field(default_factory=dict)
+    clock: HostClock = field(default_factory=lambda: HostClock([]))
+    ended: bool = False
+    missing_records: int = 0
+    last_seq: int = 0
+
+
+class Hosts:
+    """All hosts of one recording, and the scope that holds at the place that is being read."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Host] = {}
+        self.scopes: dict[int, Scope] = {}
+        self.current: Scope | None = None
+        """Whose frames are being read; None for frames of the recording itself."""
+        self.is_skipping = False
+        """Whether the frames being read are nobody's: of a batch that came before, or of a host that is not known."""
+
+    def __bool__(self) -> bool:
+        return bool(self.by_name)
+
+    def open(self, number: int, found: dict[str, object]) -> str:
+        """Take in a HOST frame; return what is wrong with it."""
+        name, place = facts.text(found, "name", "?"), facts.whole(found, "number")
+        if number in self.scopes or len(self.scopes) >= MAX_SCOPES:
+            return f"host '{name}' is opened twice, or is one of more than {MAX_SCOPES}"
+        host = self.by_name.get(name)
+        if host is None:
+            if not 0 < place <= MAX_HOSTS or any(known.number == place for known in self.by_name.values()):
+                return f"host '{name}' has the number {place}: a trace takes {MAX_HOSTS} hosts, each its own"
+            host = self.by_name[name] = Host(place, name)
+        self.scopes[number] = Scope(host, facts.text(found, "incarnation"))
+        return ""
+
+    def begin_batch(self, number: int, found: dict[str, object]) -> None:
+        """Take in a BATCH frame: what follows is of this scope, up to the next; number 0 is the recording itself."""
+        self.current = scope = self.scopes.get(number)
+        seq, missing = facts.count(found, "seq"), facts.count(found, "missing")
+        self.is_skipping = number != 0 and (scope is None or seq <= scope.last_seq)
+        if self.is_skipping or scope is None:
+            self.current = None
+            return
+        scope.last_seq = seq
+        scope.host.missing += missing
+        records = facts.count(found, "missing_records")
+        scope.missing_records += records
+        scope.host.missing_records += records
+
+    def add_sample(self, number: int, found: dict[str, object]) -> None:
+        """Take in a CLOCK frame."""
+        here, there = facts.time_or_none(found, "here_ns"), facts.time_or_none(found, "there_ns")
+        scope = self.scopes.get(number)
+        if scope is not None and here is not None and there is not None:
+            scope.samples.append(Sample(here, there, facts.count(found, "uncertainty_ns")))
+
+    def begin_recording(self, scope: Scope, header: dict[str, object]) -> None:
+        """Take in a host's own HEADER."""
+        scope.header = scope.header or header
+        scope.ended = False
+        cpus = facts.whole(header, "cpus", 1)
+        scope.host.cpus = max(scope.host.cpus, cpus if 0 < cpus <= 4096 else 1)
+        scope.host.release = facts.text(header, "release")
+
+    def settle(self, header: dict[str, object]) -> None:
+        """Give each host its CPUs, and each scope its clock; `header` is the recording's own."""
+        first_cpu = 0
+        for host in sorted(self.by_name.values(), key=lambda host: host.number):
+            host.first_cpu = first_cpu
+            first_cpu += host.cpus
+        for scope in self.scopes.values():
+            scope.clock = HostClock(scope.samples, _guess(scope.header, header))
+            if not scope.header:
+                continue
+            host, samples = scope.host, scope.clock.samples
+            host.ended = host.ended and scope.ended
+            middle = samples[len(samples) // 2].there_ns if samples else facts.count(scope.header, "mono_ns")
+            host.offset_ns = scope.clock.at(middle).shift_ns
+            host.drift_ppm = round(scope.clock.drift * 1e6, 3)
+            host.uncertainty_ns = scope.clock.uncertainty_ns
+
+    def notes(self) -> list[str]:
+        """Say what whoever reads the trace must know of its hosts."""
+        found = []
+        for host in sorted(self.by_name.values(), key=lambda host: host.number):
+            if host.uncertainty_ns is None:
+                found.append(f"host '{host.name}': its clock was not compared; its times go by what its date said")
+            if host.missing:
+                records = f", {host.missing_records:,} records" if host.missing_records else ""
+                found.append(f"host '{host.name}': {host.missing:,} batches never came{records}")
+            if not host.ended:
+                found.append(f"host '{host.name}': its recording has no end; its counts are the last that came")
+        return found
+
+
+def _guess(there: dict[str, object], here: dict[str, object]) -> int:
+    """Return what to add to a host's times going by the two dates alone."""
+    ahead = facts.count(there, "real_ns") - facts.count(there, "mono_ns")
+    return ahead - (facts.count(here, "real_ns") - facts.count(here, "mono_ns"))
+
+
+def to_json(host: Host) -> dict[str, object]:
+    """Return a host as it is stored in a trace file."""
+    return {name: getattr(host, name) for name in Host.__slots__}
+
+
+def from_json(stored: dict[str, object]) -> Host:
+    """Read a stored host; what is nonsense in it is as nothing."""
+    host = Host(facts.count(stored, "number"), facts.text(stored, "name", "?"))
+    for name in ("cpus", "first_cpu", "missing", "missing_records"):
+        setattr(host, name, facts.count(stored, name))
+    host.offset_ns = facts.whole(stored, "offset_ns")
+    drift = stored.get("drift_ppm")
+    host.drift_ppm = float(drift) if isinstance(drift, int | float) else 0.0
+    host.uncertainty_ns = facts.time_or_none(stored, "uncertainty_ns")
+    host.ended = stored.get("ended") is True
+    host.release = facts.text(stored, "release")
+    return host
