@@ -88,21 +88,35 @@ def help_page() -> str:
     parts = ["# Every verb's help\n"]
     for verb in cli.VERBS:
         parts.append(f"## {verb}\n\n```text\n{verb_help(verb)}\n```\n")
+        parts += [f"### {verb} {each}\n\n```text\n{verb_help(verb, each)}\n```\n" for each in _verbs_of(verb)]
     return "\n".join(parts)
 
 
-def verb_help(verb: str) -> str:
-    """Return what `userevents VERB --help` prints, at a fixed width."""
+def verb_help(*words: str) -> str:
+    """Return what `userevents VERB --help` prints, at a fixed width; a verb of a group takes two words."""
     import click
 
     from userevents import cli
 
-    group = click.Context(cli.main, info_name="userevents")
-    command = cli.main.get_command(group, verb)
-    assert command is not None
-    return command.get_help(
-        click.Context(command, info_name=verb, parent=group, max_content_width=96, terminal_width=96)
-    )
+    command: click.Command = cli.main
+    ctx = click.Context(command, info_name="userevents")
+    for word in words:
+        assert isinstance(command, click.Group)
+        found = command.get_command(ctx, word)
+        assert found is not None
+        command = found
+        ctx = click.Context(command, info_name=word, parent=ctx, max_content_width=96, terminal_width=96)
+    return command.get_help(ctx)
+
+
+def _verbs_of(verb: str) -> list[str]:
+    """The verbs of a verb that is a group."""
+    import click
+
+    from userevents import cli
+
+    command = cli.main.get_command(click.Context(cli.main), verb)
+    return list(command.verbs) if isinstance(command, cli.Verbs) else []
 
 
 def python_page() -> str:

@@ -1,4 +1,5 @@
-"""Man pages from the help of the verbs: `./dev docs man DIRECTORY` writes one for `userevents` and one for each verb.
+"""Man pages from the help of the verbs: `./dev docs man DIRECTORY` writes one for `userevents` and one for each verb,
+those of a group included.
 Those in man/ are installed with the package, which cannot make them while it is built.
 
 click-man does the same for plain commands, and runs examples (behind click's mark for text that is not to be wrapped)
@@ -7,6 +8,7 @@ and lines that begin with a dot into each other; these two matter here.
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +22,9 @@ _NOT_WRAPPED: Final = "\b"
 def write(directory: Path) -> list[Path]:
     """Write every page into the directory; return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
-    group = click.Context(cli.main, info_name="userevents")
-    verbs = {verb: cli.main.get_command(group, verb) for verb in cli.VERBS}
-    pages = {
-        "userevents": page(group, [(verb, f"{what} See userevents-{verb}(1).") for verb, what in cli.VERBS.items()])
-    }
-    for verb, command in verbs.items():
-        assert command is not None
-        pages[f"userevents-{verb}"] = page(click.Context(command, info_name=verb, parent=group), [])
+    pages = dict(
+        _pages(cli.main, click.Context(cli.main, info_name="userevents"), "typed, always-on trace events for any Linux")
+    )
     paths = []
     for name, text in pages.items():
         path = directory / f"{name}.1"
@@ -36,12 +33,23 @@ def write(directory: Path) -> list[Path]:
     return paths
 
 
-def page(ctx: click.Context, verbs: list[tuple[str, str]]) -> str:
+def _pages(command: click.Command, ctx: click.Context, summary: str) -> Iterator[tuple[str, str]]:
+    """Give the name and text of a command's page, and of those of its verbs."""
+    name = ctx.command_path.replace(" ", "-")
+    verbs = command.verbs if isinstance(command, cli.Verbs) else {}
+    yield name, page(ctx, summary, [(verb, f"{what} See {name}-{verb}(1).") for verb, what in verbs.items()])
+    for verb, what in verbs.items():
+        assert isinstance(command, click.Group)
+        found = command.get_command(ctx, verb)
+        assert found is not None
+        yield from _pages(found, click.Context(found, info_name=verb, parent=ctx), what.rstrip("."))
+
+
+def page(ctx: click.Context, summary: str, verbs: list[tuple[str, str]]) -> str:
     """Return one command's page; `verbs` are listed below its options."""
     command = ctx.command
     name = ctx.command_path.replace(" ", "-")
     options = [record for option in command.get_params(ctx) if (record := option.get_help_record(ctx))]
-    summary = cli.VERBS.get(str(ctx.info_name), "typed, always-on trace events for any Linux").rstrip(".")
     lines = [f'.TH "{name.upper()}" "1" "" "userevents {__version__}" "userevents"', ".SH NAME"]
     lines += [f"{_escaped(name)} \\- {_escaped(summary)}", ".SH SYNOPSIS", f".B {_escaped(ctx.command_path)}"]
     lines += [_escaped(" ".join(command.collect_usage_pieces(ctx))), ".SH DESCRIPTION", *_prose(command.help or "")]
@@ -49,7 +57,8 @@ def page(ctx: click.Context, verbs: list[tuple[str, str]]) -> str:
         lines += [f".SH {title}"] if entries else []
         for term, text in entries:
             lines += [".TP", f"\\fB{_escaped(term)}\\fR", *_prose(text)]
-    lines += [".SH SEE ALSO", "userevents(1)"] if not verbs else []
+    if ctx.parent is not None:
+        lines += [".SH SEE ALSO", _escaped(ctx.parent.command_path.replace(" ", "-")) + "(1)"]
     return "\n".join(lines) + "\n"
 
 

@@ -183,3 +183,15 @@ def test_a_refusal_says_in_words_what_was_wrong(shell: Shell, path: str, text: s
     with pytest.raises(Refused) as refusal:
         shell.echo(path, text)
     assert shown in refusal.value.reason
+
+
+def test_the_last_pattern_that_matches_decides_and_may_exclude(shell: Shell, declare: Declare) -> None:
+    """``!`` takes out what an earlier pattern wanted, of events that are there and of later ones, and is read back."""
+    declare("tick", "tock")
+    shell.echo("userevents/patterns", "*\n!to*\n!late\nlater\n")
+    declare("tocks", "later", "late")
+    assert set(shell.cat("set_event").split()) == {"user_events:tick", "user_events:later"}
+    assert shell.cat("userevents/patterns") == "*\n!to*\n!late\nlater\n"
+    shell.echo("userevents/patterns", "*\n!tick\n")
+    assert "user_events:tick" not in shell.cat("set_event")
+    assert "user_events:tocks" in shell.cat("set_event")

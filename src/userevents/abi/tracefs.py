@@ -135,7 +135,8 @@ Files that the kernel has, too, and that behave as its own:
 
 Files of our own:
   userevents/patterns     [SYSTEM:]EVENT globs, one a line: recorded into the stream, now and when
-                          declared later; what is enabled by hand goes into the trace instead
+                          declared later; what is enabled by hand goes into the trace instead. With !
+                          before it, not recorded: the last one that matches an event decides
   userevents/select       which processes: all, pid N, tree N, run TOKEN; one a line
   userevents/stream       the recording stream; a read takes what it returns, one reader at a time
   userevents/control      finish: end the recording; rotate: end it and begin the next one

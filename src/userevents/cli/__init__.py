@@ -1,11 +1,12 @@
 """The command line: one file per verb, imported only when that verb is asked for."""
 
+import builtins
 import importlib
 from typing import Any
 
 import click
 
-__all__ = ["VERBS", "main"]
+__all__ = ["VERBS", "Verbs", "main"]
 
 VERBS = {
     "record": "Record the events of a program, or of every program.",
@@ -31,6 +32,7 @@ VERBS = {
     "lint": "Say whether a declaration will be taken, and what is wrong with it.",
     "run": "Run a native program with user_events of its own.",
     "serve": "Be the tracer for good, as a service.",
+    "fleet": "Work with the events of many hosts.",
     "mount": "Serve the tracing tree at /sys/kernel/tracing.",
     "doctor": "Say what works on this machine, what does not, and what to do.",
     "recover": "Finish the trace of a recorder that was killed.",
@@ -38,35 +40,43 @@ VERBS = {
 }
 
 
-class _Verbs(click.Group):
-    """A group that knows its verbs by name and imports one only to run it."""
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports one only to run it: from the file of its name, and `prefix`."""
+
+    def __init__(self, *args: Any, verbs: dict[str, str], prefix: str = "", **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.verbs = verbs
+        self._prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        """The names, in the table's order."""
+        return [*self.verbs]  # here `list` may be the module that is imported for that verb
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        """The command of a verb, whose file is imported for it."""
+        if cmd_name not in self.verbs:
             return None
-        module = importlib.import_module(f".{cmd_name.replace('-', '_')}", __package__)
-        command: Any = getattr(module, cmd_name.replace("-", "_") + ("_" if cmd_name == "list" else ""))
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f".{self._prefix}{name}", __package__)
+        command: Any = getattr(module, f"{name}_" if hasattr(builtins, name) else name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, importing none of them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*self.verbs.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the verbs there are when asked for one that there is not."""
-        if args and not args[0].startswith("-") and args[0] not in VERBS:
-            ctx.fail(f"there is no verb '{args[0]}'; there are: {', '.join(VERBS)}")
+        if args and not args[0].startswith("-") and args[0] not in self.verbs:
+            ctx.fail(f"there is no verb '{args[0]}'; there are: {', '.join(self.verbs)}")
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, verbs=VERBS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="userevents", message="userevents %(version)s")
 def main() -> None:
     """Typed, always-on trace events for any Linux: no kernel support, no privilege.

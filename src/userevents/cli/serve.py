@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .console import count, fail
+from .fleeting import Credentials, credential_options, settings
 from .mount import TRACING
 from .policy import policy_options
 from .service import LEVELS, Log, Manager
@@ -31,6 +32,9 @@ _TURN_S = 1.0
 )
 @click.option("--system", is_flag=True, help="Be the tracer of all users' programs. Needs root.")
 @policy_options
+@click.option("--fleet", "servers", metavar="URL", help="Join the fleet behind this NATS server: nats://HOST[:PORT].")
+@click.option("--fleet-host", metavar="NAME", help="This host's name in the fleet [the machine's].")
+@credential_options("--fleet-")
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log on stderr."
 )
@@ -43,6 +47,9 @@ def serve(
     system: bool,
     mode: int | None,
     gid: int | None,
+    servers: str | None,
+    fleet_host: str | None,
+    credentials: Credentials,
     log_level: str,
     as_json: bool,
     unit: str | None,
@@ -56,6 +63,7 @@ def serve(
     userevents serve
     userevents serve --print-unit service > ~/.config/systemd/user/userevents.service
     sudo userevents serve --system --mount --mode 770 --group tracing
+    userevents serve --fleet nats://broker.example --fleet-credentials web1.creds
     """
     from ..doors import Policy
     from ..errors import UserEventsError
@@ -79,6 +87,8 @@ def serve(
     try:
         with contextlib.ExitStack() as stack:
             served = stack.enter_context(serving(log, manager.sockets(), mode=mode, policy=policy))
+            if servers is not None:
+                _join(served, servers, credentials, fleet_host, log, stack)
             door = stack.enter_context(_mounted(served, mounted_at, gid)) if mounted_at is not None else None
             where = SYSTEM if system else ", ".join(served.tracer.directories)
             where += f"; files at {mounted_at}" if mounted_at else ""
@@ -108,6 +118,22 @@ def _mounted(served: "Serving", path: str, gid: int | None) -> "Iterator[FuseDoo
 
     with served.door(fuse.mount(path, everyone=True), gid=gid) as door:
         yield door
+
+
+def _join(
+    served: "Serving",
+    servers: str,
+    credentials: Credentials,
+    host: str | None,
+    log: Log,
+    stack: contextlib.ExitStack,
+) -> None:
+    """Have this host in a fleet until the stack unwinds, before the tracer ends; nothing waits for the broker."""
+    from ..fleet.agent import Agent
+
+    agent = Agent(settings(servers, credentials), host or os.uname().nodename, lambda: served.tracing.access, log=log)
+    agent.start()
+    stack.callback(agent.stop)
 
 
 def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Log) -> None:

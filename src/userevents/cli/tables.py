@@ -1,5 +1,7 @@
 """The tables of a report, drawn with rich: a trace's summary, its highest records, its ledger."""
 
+import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -37,6 +39,20 @@ def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
 
 def _cells(table: Table, *texts: str) -> None:
     table.add_row(*map(Text, texts))
+
+
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]], numbers: tuple[str, ...] = ()
+) -> None:
+    """Show rows of texts, or of texts with a style, whole and a line each where stdout is no terminal."""
+    is_terminal = sys.stdout.isatty()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=not is_terminal)
+    for row in rows:
+        cells = [(cell, "") if isinstance(cell, str) else cell for cell in row]
+        table.add_row(*(Text(escape(text), style) for text, style in cells))
+    Console(width=None if is_terminal else 100_000, soft_wrap=not is_terminal, highlight=False).print(table)
 
 
 def show_summary(trace: "Trace", summary: "Summary") -> None:

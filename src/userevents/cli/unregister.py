@@ -27,39 +27,19 @@ def unregister(tracefs: str | None, as_json: bool, event: str) -> None:
     Only an event that nobody uses can be deleted (else EBUSY: who holds it is listed), and only by root
     (CAP_PERFMON). An event that does not persist is never deleted by hand: it goes when its last holder does.
     """
+    from ..control.registration import delete_event
     from ..errors import Refused
 
     text = os.fsencode(event).decode("latin-1")
     with reached(tracefs) as access:
         try:
-            _delete(access, text)
+            delete_event(access, text)
         except Refused as refused:
             _explain(access, text.partition(" ")[0], refused)
     if as_json:
         sys.stdout.write(json.dumps({"event": event, "deleted": True}) + "\n")
     else:
         say(f"{event}: deleted")
-
-
-def _delete(access: "Access", text: str) -> None:
-    """By ioctl where there is one, which goes by name; else through dynamic_events, which goes by name and fields."""
-    from ..abi import tracefs as abi
-    from ..abi.user_events import USER_EVENTS_PREFIX, USER_EVENTS_SYSTEM
-    from ..control import FilesAccess, read_file, write_file
-    from ..control.registration import delete
-    from ..errors import Refused
-
-    name, blank, _ = text.partition(" ")
-    if isinstance(access, FilesAccess) and not blank:
-        delete(access.root, name.encode("latin-1"))
-        return
-    lines = read_file(access, abi.DYNAMIC_EVENTS).decode("latin-1").split("\n")
-    listed = [line.removeprefix(USER_EVENTS_PREFIX) for line in lines if line.startswith(USER_EVENTS_PREFIX)]
-    chosen = [text] if blank else [line for line in listed if line.partition(" ")[0] == name]
-    if not chosen:
-        raise Refused(errno.ENOENT, f"no event is registered as '{shown(name)}'")
-    for line in dict.fromkeys(chosen):
-        write_file(access, abi.DYNAMIC_EVENTS, f"-:{USER_EVENTS_SYSTEM}/{line}\n".encode("latin-1"))
 
 
 def _explain(access: "Access", name: str, refused: "Refused") -> None:

@@ -13,6 +13,8 @@ from typing import Final
 from ..abi import tracefs as abi
 from ..abi import user_events as uapi
 from ..errors import Refused, Unusable
+from .access import Access, read_file, write_file
+from .files_access import FilesAccess
 
 _BIT: Final = 0
 _WORD_SIZE: Final = 4
@@ -58,6 +60,26 @@ def delete(root: str, name: bytes) -> None:
         _ioctl(fd, uapi.DIAG_IOCSDEL, bytearray(name + b"\0"))
     finally:
         os.close(fd)
+
+
+def delete_event(access: Access, text: str) -> None:
+    """Delete the event registered as ``NAME``, or as ``NAME FIELDS``, in any tree; `text` is kernel text.
+
+    By ioctl where there is one, which goes by name; else through ``dynamic_events``, which goes by name and fields.
+    Raises `Refused` (EBUSY, ENOENT, EPERM).
+    """
+    name, blank, _ = text.partition(" ")
+    if isinstance(access, FilesAccess) and not blank:
+        delete(access.root, name.encode("latin-1"))
+        return
+    lines = read_file(access, abi.DYNAMIC_EVENTS).decode("latin-1").split("\n")
+    listed = [line.removeprefix(uapi.USER_EVENTS_PREFIX) for line in lines if line.startswith(uapi.USER_EVENTS_PREFIX)]
+    chosen = [text] if blank else [line for line in listed if line.partition(" ")[0] == name]
+    if not chosen:
+        shown = name.encode("latin-1").decode("utf-8", "backslashreplace")
+        raise Refused(errno.ENOENT, f"no event is registered as '{shown}'")
+    for line in dict.fromkeys(chosen):
+        write_file(access, abi.DYNAMIC_EVENTS, f"-:{uapi.USER_EVENTS_SYSTEM}/{line}\n".encode("latin-1"))
 
 
 def _open(root: str) -> int:

@@ -6,19 +6,20 @@ broker each by itself (`Broker.connected`), since it may be dead, slow or gone a
 
 import asyncio
 import contextlib
+import importlib.metadata
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
-from ..control import Access, InstanceControl, Tracer
-from ..errors import Refused
-from . import names
+from ..control import Access
+from . import member
 from .broker import Broker
 from .connection import Log, Settings
+from .permissions import inbox_of
+from .table import Presence
 
-INSTANCE: Final = "fleet"
-"""The instance of the local tracer that records for the fleet; its stream is what the fleet gets."""
 _END_S: Final = 5.0
 _AGAIN_S: Final = 1.0
 
@@ -37,7 +38,7 @@ class Agent:
         settings: Settings,
         host: str,
         access: Callable[[], Access],
-        parts: tuple[Part, ...] = (),
+        parts: tuple[Part, ...] = member.PARTS,
         log: Log | None = None,
     ) -> None:
         self.settings = settings
@@ -46,10 +47,16 @@ class Agent:
         self.incarnation = os.urandom(8).hex()
         """Which run of the agent this is: another one of the same host has another."""
         self.log = log or (lambda level, text: None)
-        self.broker = Broker(settings, f"userevents agent {host}", inbox=f"_INBOX_{names.encode(host)}", log=self.log)
+        self.broker = Broker(settings, f"userevents agent {host}", inbox=inbox_of(host), log=self.log)
+        self.presence = Presence(host, self.incarnation)
+        self.changed = asyncio.Event()
+        """Set when `presence` has something new to tell."""
+        self.facts = self._first_facts()
+        """What people are told of this host, as JSON; whoever knows something adds it."""
         self.ending = asyncio.Event()
         """Set when the agent is to end: parts finish what they have begun."""
         self._parts = parts
+        self._said: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
@@ -65,12 +72,22 @@ class Agent:
                 loop.call_soon_threadsafe(self.ending.set)
         self._thread.join(_END_S)
 
-    def instance(self, access: Access) -> InstanceControl:
-        """The local instance of the fleet, made where it is not there yet."""
-        tracer = Tracer(access)
-        with contextlib.suppress(Refused):
-            tracer.create_instance(INSTANCE)
-        return tracer.instance(INSTANCE)
+    def log_once(self, level: str, text: str) -> None:
+        """Log what would otherwise be said again and again."""
+        if text not in self._said:
+            self._said.add(text)
+            self.log(level, text)
+
+    def _first_facts(self) -> dict[str, Any]:
+        return {
+            "incarnation": self.incarnation,
+            "since": round(time.time(), 3),
+            "pid": os.getpid(),
+            "node": os.uname().nodename,
+            "release": os.uname().release,
+            "version": importlib.metadata.version("userevents"),
+            "events": 0,
+        }
 
     def _run(self) -> None:
         asyncio.run(self._main())

@@ -9,29 +9,22 @@ removed is simply not there, and a key that is not there has sequence 0.
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from errno import EINVAL
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from errno import EACCES, EINVAL
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import NoBroker, Refused, Unusable
 from . import names
-from .connection import ANSWER_S, CONNECT_S, Connection, Settings, status_of
+from .connection import ANSWER_S, PATIENCE_S, Connection, Log, Settings, status_of
+from .streams import keys_config
+from .table import Entry
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-BUCKET_SIZE: Final = 256 << 20
 _BATCH: Final = 1000
 _WRONG_SEQUENCE: Final = 10071
 _NO_SUCH_STREAM: Final = 10059
 _NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
-
-
-class Entry(NamedTuple):
-    """A key as it was stored."""
-
-    key: str
-    value: bytes
-    sequence: int
 
 
 class Conflict(Exception):
@@ -39,7 +32,13 @@ class Conflict(Exception):
 
 
 class Broker(Connection):
-    """A connection to a broker, and the bucket behind it."""
+    """A connection to a broker, and the bucket behind it; `replicas` is for one that has to be made."""
+
+    def __init__(
+        self, settings: Settings, name: str, *, inbox: str = "", log: Log | None = None, replicas: int = 1
+    ) -> None:
+        super().__init__(settings, name, inbox=inbox, log=log)
+        self._replicas = replicas
 
     async def get(self, key: str) -> Entry | None:
         """Return a key, None if it is not there."""
@@ -47,8 +46,10 @@ class Broker(Connection):
         answer = await self.ask(f"$JS.API.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
         return None if status_of(answer) else _entry(answer)
 
-    async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0) -> int:
+    async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0, once: str = "") -> int:
         """Store a key and return its sequence; with `lease_s` it goes after so many seconds.
+
+        A put that arrives again with the same `once` within two minutes is not done again.
 
         `expected` is the sequence it must have now, 0 for none; `Conflict` if it has another. A put that was not
         answered (`NoBroker`) may or may not have been done.
@@ -56,6 +57,8 @@ class Broker(Connection):
         headers = {} if expected is None else {"Nats-Expected-Last-Subject-Sequence": str(expected)}
         if lease_s:
             headers["Nats-TTL"] = str(lease_s)
+        if once:
+            headers["Nats-Msg-Id"] = once
         answer = _checked(await self.ask(names.key_subject(key), value, headers), f"put '{key}'")
         return int(answer["seq"])
 
@@ -113,44 +116,39 @@ class Broker(Connection):
         answer = await self.ask(f"$JS.API.{request}", json.dumps(body).encode())
         return _checked(answer, request, absent=absent) or None
 
+    async def make_stream(self, config: dict[str, Any]) -> None:
+        """Make a stream as an API's configuration says; one of that name that is there is left as it is.
+
+        Raises `Refused`, EACCES if we may not.
+        """
+        try:
+            await self._api(f"STREAM.INFO.{config['name']}", {})
+        except Unusable:
+            await self._api(f"STREAM.CREATE.{config['name']}", config)
+
     async def _see_more(self, where: str) -> None:
         try:
-            await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", {})
-        except Unusable:
-            try:
-                await self._api(f"STREAM.CREATE.{names.KEYS_STREAM}", bucket_config())
-            except Refused as refused:
-                raise Unusable(
-                    f"the broker at {where} has no stream '{names.KEYS_STREAM}' yet, and we may not make it ({refused})"
-                ) from None
+            await self.make_stream(keys_config(self._replicas))
+        except Refused as refused:
+            if refused.errno != EACCES:
+                raise Unusable(f"the broker at {where} cannot keep a fleet's keys: {refused.reason}") from None
+            raise Unusable(
+                f"the broker at {where} has no stream '{names.KEYS_STREAM}', and we may not make it: an operator does,"
+                " with 'userevents fleet init'"
+            ) from None
 
 
 @contextlib.asynccontextmanager
-async def connected(settings: Settings, name: str, patience_s: float = CONNECT_S) -> AsyncIterator[Broker]:
+async def connected(
+    settings: Settings, name: str, patience_s: float = PATIENCE_S, *, replicas: int = 1
+) -> AsyncIterator[Broker]:
     """A broker for as long as this lasts; raises as `Broker.connect` does."""
-    broker = Broker(settings, name)
+    broker = Broker(settings, name, replicas=replicas)
     try:
         await broker.connect(patience_s)
         yield broker
     finally:
         await broker.close()
-
-
-def bucket_config(replicas: int = 1) -> dict[str, Any]:
-    """The stream that the keys are in, as a server's API takes it."""
-    return {
-        "name": names.KEYS_STREAM,
-        "subjects": [f"{names.KEYS_SUBJECT}.>"],
-        "max_msgs_per_subject": 1,
-        "max_bytes": BUCKET_SIZE,
-        "retention": "limits",
-        "discard": "new",
-        "storage": "file",
-        "num_replicas": replicas,
-        "allow_direct": True,
-        "allow_msg_ttl": True,
-        "deny_delete": False,
-    }
 
 
 def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any]:
@@ -171,7 +169,7 @@ def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any
     if absent and code in _NO_SUCH_MESSAGE:
         return {}
     if code == _NO_SUCH_STREAM:
-        raise Unusable(f"the broker has no stream '{names.KEYS_STREAM}'")
+        raise Unusable(f"the broker has no such stream ({what})")
     raise Refused(EINVAL, f"the broker refuses '{what}': {told}")
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANSWER_S: Final = 2.0
 """How long the broker may take over one request."""
 CONNECT_S: Final = 5.0
+PATIENCE_S: Final = 1.0
+"""For how long a broker that does not answer is tried again."""
 VERSION: Final = (2, 11)
 """The first server whose messages have a time to live of their own."""
 _AGAIN_S: Final = 0.5
@@ -65,7 +67,7 @@ class Connection:
             raise NoBroker("not connected")
         return self._client
 
-    async def connect(self, patience_s: float | None = CONNECT_S) -> None:
+    async def connect(self, patience_s: float | None = PATIENCE_S) -> None:
         """Connect and see that the server will do: None tries for ever.
 
         Raises `NoBroker` if none answers in time, `Unusable` for one that cannot serve a fleet, `Refused` (EACCES).

@@ -1,6 +1,7 @@
 """A trace instance: which events it has enabled, by hand or by pattern, for whom, and its stream."""
 
 from collections.abc import Callable, Iterable, KeysView
+from itertools import islice
 
 from ..abi.user_events import EVENT_STATUS_FTRACE
 from ..engine import Group, UserEvent, Writer
@@ -338,4 +339,5 @@ class Instance:
         return found
 
     def _wants(self, event: UserEvent) -> bool:
-        return any(pattern.matches(event) for pattern in self._patterns)
+        matching = (pattern for pattern in reversed(self._patterns) if pattern.matches(event))
+        return any(not pattern.excludes for pattern in islice(matching, 1))

@@ -1,4 +1,7 @@
-"""Patterns that say which events an instance wants, now and later: ``[SYSTEM:]EVENT`` with shell globs."""
+"""Patterns that say which events an instance wants, now and later: ``[!][SYSTEM:]EVENT`` with shell globs.
+
+Of the patterns that match an event the last one decides; with ``!`` before it, it says that the event is not wanted.
+"""
 
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -11,16 +14,18 @@ class Pattern(NamedTuple):
 
     system: str
     event: str
+    excludes: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Pattern":
-        """Read ``EVENT`` or ``SYSTEM:EVENT``.
+        """Read ``EVENT`` or ``SYSTEM:EVENT``, with or without ``!`` before it.
 
         >>> Pattern.parse("user_events:http_*")
-        Pattern(system='user_events', event='http_*')
+        Pattern(system='user_events', event='http_*', excludes=False)
         """
-        system, colon, event = text.partition(":")
-        return cls(system or "*", event or "*") if colon else cls("*", system or "*")
+        excludes = text.startswith("!")
+        system, colon, event = text.removeprefix("!").partition(":")
+        return cls(system or "*", event or "*", excludes) if colon else cls("*", system or "*", excludes)
 
     def matches(self, event: UserEvent) -> bool:
         """Whether `event` is meant; a multi-format event by its registered name or by one layout's."""
@@ -29,4 +34,5 @@ class Pattern(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return self.event if self.system == "*" else f"{self.system}:{self.event}"
+        text = self.event if self.system == "*" else f"{self.system}:{self.event}"
+        return f"!{text}" if self.excludes else text

@@ -1,0 +1,29 @@
+"""`userevents fleet`: the verbs for many hosts."""
+
+import click
+
+from . import Verbs
+
+FLEET_VERBS = {
+    "up": "Run a broker on this machine: NATS with JetStream, on loopback.",
+    "list": "List the hosts of the fleet, and their events.",
+    "info": "Tell all about an event of the fleet: where it lives, its fields, what is wished.",
+    "enable": "Have events recorded on the hosts of the fleet, now and later.",
+    "disable": "Have events recorded no more.",
+    "filter": "Keep only the records of events that pass an expression.",
+    "unregister": "Delete a persistent event of the fleet.",
+    "init": "Make what a fleet needs on a broker.",
+    "permissions": "Print what a broker must permit a host, or who works with the fleet.",
+}
+
+
+@click.group(cls=Verbs, verbs=FLEET_VERBS, prefix="fleet_")
+def fleet() -> None:
+    """Work with the events of many hosts: each runs 'userevents serve --fleet URL', the URL being a NATS server's.
+
+    \b
+    userevents fleet up                            a broker for trying it out
+    userevents serve --fleet nats://127.0.0.1      join this host
+    userevents fleet list                          who is there, which events
+    userevents fleet enable 'http_*'               on every host, present and future
+    """

@@ -1,0 +1,55 @@
+"""Changing what is wished of the fleet: the common part of fleet enable, disable and filter."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ..errors import UserEventsError
+from .console import count, say
+from .fleeting import Credentials, with_broker
+
+if TYPE_CHECKING:
+    from ..fleet.broker import Broker
+    from ..fleet.reading import EventRow
+    from ..fleet.wishes import Kind, Wishes
+
+
+def wish_for(
+    kind: "Kind", patterns: Sequence[str], hosts: str, servers: str, credentials: Credentials, as_json: bool,
+    text: str = "",
+) -> None:  # fmt: skip
+    """Add one wish for each pattern, and say what it is about now."""
+    by = f"{_who()}, {datetime.now(UTC).isoformat(timespec='seconds')}"
+
+    async def change(broker: "Broker") -> "tuple[Wishes, dict[str, list[EventRow]]]":
+        from ..fleet.reading import read_events
+        from ..fleet.wishes import Wish
+        from ..fleet.wishing import add_wishes
+
+        wished = await add_wishes(broker, [Wish(kind, pattern, hosts, text, by) for pattern in patterns])
+        return wished, {pattern: await read_events(broker, pattern, hosts) for pattern in patterns}
+
+    _, found = with_broker(servers, credentials, change)
+    for pattern, rows in found.items():
+        present = {host for row in rows for host in row.hosts}
+        if as_json:
+            result = {"wish": kind, "pattern": pattern, "hosts": hosts, "filter": text or None}
+            now = {"events": sorted({row.event for row in rows}), "present": len(present)}
+            sys.stdout.write(json.dumps(result | now) + "\n")
+            continue
+        told = {"enable": "enabled", "disable": "disabled", "filter": f"filter {text}" if text else "no filter"}[kind]
+        where = "every host" if hosts == "*" else f"hosts that match '{hosts}'"
+        events = count(len({row.event for row in rows}), "event")
+        say(f"{pattern}: {told} on {where}: now {events} on {count(len(present), 'host')}, and any to come")
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, UserEventsError):
+        user = str(os.geteuid())
+    return f"{user}@{os.uname().nodename}"

@@ -1,0 +1,234 @@
+"""The parts of an agent that make its host a member: it is seen, its events are, and the fleet's wishes are done.
+
+What is asked and what follows from an answer says `table.py`; here are the clock and the network.
+"""
+
+import asyncio
+import json
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from ..errors import Malformed, NoBroker, Refused
+from . import names
+from .broker import Broker, Conflict
+from .local import Local
+from .table import CONFLICT, Answer, Presence, Put, Question, Read, Remove, Sweep
+from .view import View
+from .wishes import Wishes
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from .agent import Agent
+
+LEASE_S: Final = 3
+BEAT_S: Final = 1.0
+"""How often a lease is renewed."""
+AUDIT_S: Final = 10.0
+"""How often a host compares its keys with what the broker has."""
+LOOK_S: Final = 0.25
+"""How often the local tracer is asked who holds its events."""
+WISHES_S: Final = 2.0
+"""How often wishes are looked up, besides being told of news."""
+SWEEPS_A_SECOND: Final = 4.0
+"""How often the whole fleet together looks for hosts that are gone."""
+_FULL_SWEEP: Final = 30
+"""One sweep of so many looks at the users, too: those of a host whose facts are gone already."""
+_AGAIN_S: Final = 0.3
+_FACTS_S: Final = 2.0
+_SOON_S: Final = 0.02
+
+
+async def ask(broker: Broker, question: Question) -> Answer:
+    """Put a question to the broker; None if nobody knows whether it was done. Raises `Refused` (EACCES)."""
+    try:
+        match question:
+            case Read(pattern) if "*" in pattern:
+                return await broker.entries(pattern)
+            case Read(key):
+                found = await broker.get(key)
+                return [] if found is None else [found]
+            case Put(key, value, expected, leased, once):
+                return await broker.put(key, value, expected, LEASE_S if leased else 0, once)
+            case Remove(sequence):
+                return await broker.remove(sequence)
+    except Conflict:
+        return CONFLICT
+    except NoBroker:
+        return None
+
+
+async def presence(agent: "Agent") -> None:
+    """Keep the lease and the keys of this host, and take them away at the end."""
+    mine = agent.presence
+    beat_at = audit_at = 0.0
+    said = ""
+    while not mine.is_out:
+        mine.is_leaving = agent.ending.is_set()
+        if not agent.broker.connected.is_set():
+            if mine.is_leaving:
+                return
+            await _any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
+            continue
+        now = time.monotonic()
+        if now >= audit_at:
+            audit_at = now + AUDIT_S
+            mine.look_again()
+        question = mine.due(beat=now >= beat_at)
+        if question is None:
+            agent.changed.clear()
+            await _any_of(agent.changed.wait(), agent.ending.wait(), timeout=max(beat_at - now, 0.01))
+            continue
+        if now >= beat_at and _is_about_lease(question):
+            beat_at = now + BEAT_S
+        answer = await _asked(agent, question)
+        mine.done(question, answer)
+        if answer is None:
+            await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
+        said = _tell(agent, mine, said)
+
+
+def _is_about_lease(question: Question) -> bool:
+    return isinstance(question, Read | Put) and question[0].startswith("lease.")
+
+
+async def _asked(agent: "Agent", question: Question) -> Answer:
+    try:
+        return await ask(agent.broker, question)
+    except Refused as refused:
+        agent.log_once("error", str(refused))
+        return None
+
+
+def _tell(agent: "Agent", mine: Presence, said: str) -> str:
+    """Log when the state of the membership changes."""
+    if mine.is_in:
+        now = f"host '{agent.host}' is in the fleet"
+    elif mine.rival is not None:
+        now = f"host '{agent.host}' is in the fleet already, as another run of it: waiting for that one's lease to end"
+    else:
+        now = ""
+    if now and now != said:
+        agent.log("info" if mine.is_in else "warning", now)
+    return now or said
+
+
+async def holdings(agent: "Agent") -> None:
+    """Watch who holds the local tracer's events."""
+    local = Local(agent.access(), agent.host)
+    last = None
+    while not agent.ending.is_set():
+        held = await asyncio.to_thread(local.held)
+        for key in agent.presence.deleted & held.declarations.keys():
+            await asyncio.to_thread(local.delete, held.declarations[key])
+        if held is not last:
+            last = held
+            agent.facts["events"] = len(held.used)
+            agent.presence.hold(held.used, held.persistent)
+            agent.changed.set()
+        await _any_of(agent.ending.wait(), timeout=LOOK_S)
+
+
+async def facts(agent: "Agent") -> None:
+    """Store what is to be told of this host whenever it has changed."""
+    while not agent.ending.is_set():
+        packed = json.dumps(agent.facts, sort_keys=True).encode()
+        if packed != agent.presence.facts:
+            agent.presence.facts = packed
+            agent.changed.set()
+        await _any_of(agent.ending.wait(), timeout=_FACTS_S)
+
+
+async def wishes(agent: "Agent") -> None:
+    """Have what is wished done here: told of news at once, and looking now and then, since news may be lost."""
+    local = Local(agent.access(), agent.host)
+    news = _News(agent)
+    done = -1
+    while not agent.ending.is_set():
+        if not agent.broker.connected.is_set():
+            await _any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
+            continue
+        try:
+            await news.listen()
+            found = await agent.broker.get(names.WISHES)
+            number = 0 if found is None else found.sequence
+            if number != done:
+                wished = Wishes() if found is None else Wishes.parse(found.value)
+                await asyncio.to_thread(local.record, wished.patterns_for(agent.host))
+                done = number
+        except NoBroker:
+            await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
+            continue
+        except (Malformed, Refused) as error:
+            agent.log_once("error", str(error))
+        # A replica may not have yet what was told of: then it is asked again soon.
+        await _any_of(agent.ending.wait(), news.heard.wait(), timeout=_SOON_S if done < news.number else WISHES_S)
+        news.heard.clear()
+
+
+class _News:
+    """Listens for wishes that were stored."""
+
+    def __init__(self, agent: "Agent") -> None:
+        self.heard = asyncio.Event()
+        self.number = 0
+        """The sequence of the newest wishes that were told of."""
+        self._agent = agent
+        self._client: object = None
+
+    async def listen(self) -> None:
+        """Subscribe, once for each client."""
+        client = self._agent.broker.client
+        if client is not self._client:
+            await client.subscribe(names.NEWS_SUBJECT, cb=self._take)
+            self._client = client
+
+    async def _take(self, message: "Msg") -> None:
+        if message.data.isdigit():
+            self.number = max(self.number, int(message.data[:20]))
+        self.heard.set()
+
+
+async def sweeps(agent: "Agent") -> None:
+    """Take away what hosts that are gone have left: about so often in the whole fleet, whoever of it does it."""
+    hosts, number = 1, 0
+    while not agent.ending.is_set():
+        wait_s = max(hosts / SWEEPS_A_SECOND, 1 / SWEEPS_A_SECOND)
+        await _any_of(agent.ending.wait(), timeout=wait_s * random.uniform(0.5, 1.5))
+        if agent.ending.is_set() or not agent.presence.is_in:
+            continue
+        number += 1
+        try:
+            keys = await agent.broker.keys("host.*") + await agent.broker.keys("lease.*")
+            if number % _FULL_SWEEP == 0:
+                keys += await agent.broker.keys("user.*.*.*")
+        except (NoBroker, Malformed):
+            continue
+        view = View(keys)
+        hosts = len(view.alive)
+        for host in view.gone - {agent.host}:
+            await sweep(agent, host)
+
+
+async def sweep(agent: "Agent", host: str) -> None:
+    """Take away what one host has left, unless it is there after all."""
+    work = Sweep(host)
+    while (question := work.due()) is not None:
+        work.done(question, await _asked(agent, question))
+    if work.removed:
+        agent.log("info", f"host '{host}' is gone from the fleet: took away {work.removed} of its keys")
+
+
+async def _any_of(*waits: object, timeout: float | None = None) -> None:
+    """Wait until one of these is done, or for so long."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+PARTS: Final = (presence, holdings, facts, wishes, sweeps)
+"""What makes a host a member."""

@@ -1,0 +1,63 @@
+"""The streams that a fleet keeps on a broker: the keys, and the data with its limits."""
+
+from typing import Any, Final
+
+from ..errors import Unusable
+from . import names
+from .connection import Settings
+
+KEYS_SIZE: Final = 128 << 20
+"""Room for some 500,000 keys."""
+LEAST_SIZE: Final = KEYS_SIZE + (64 << 20)
+REPLICAS_MAX: Final = 5
+_DATA_AGE_NS: Final = 24 * 3600 * 10**9
+_OTHER_SHARE: Final = 4
+"""One part of so many is left for what else is stored, such as dumps."""
+
+
+def keys_config(replicas: int = 1) -> dict[str, Any]:
+    """The stream that the keys are in, as a server's API takes it."""
+    return {
+        "name": names.KEYS_STREAM,
+        "subjects": [f"{names.KEYS_SUBJECT}.>"],
+        "max_msgs_per_subject": 1,
+        "max_bytes": KEYS_SIZE,
+        "retention": "limits",
+        "discard": "new",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+        "deny_delete": False,
+    }
+
+
+def data_config(size: int, replicas: int = 1) -> dict[str, Any]:
+    """The stream that the batches of events are in: the newest `size` bytes of at most a day."""
+    return {
+        "name": names.DATA_STREAM,
+        "subjects": [f"{names.DATA_SUBJECT}.>"],
+        "max_bytes": size,
+        "max_age": _DATA_AGE_NS,
+        "retention": "limits",
+        "discard": "old",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+    }
+
+
+async def prepare(settings: Settings, size: int, replicas: int) -> None:
+    """Make the streams, which may take `size` bytes of each server; those that are there are left as they are.
+
+    Raises `Unusable` for a size that is too small, and as `Broker.connect` and the server do.
+    """
+    from .broker import connected
+
+    if size < LEAST_SIZE:
+        raise Unusable(
+            f"a fleet needs {LEAST_SIZE >> 20} MiB to store its keys and events; {size >> 20} MiB were given"
+        )
+    data_size = (size - KEYS_SIZE) // _OTHER_SHARE * (_OTHER_SHARE - 1)
+    async with connected(settings, "userevents init", replicas=replicas) as broker:
+        await broker.make_stream(data_config(data_size, replicas))
