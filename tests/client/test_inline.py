@@ -136,9 +136,19 @@ def tick(listener: Listener) -> "Event[...]":
 
 
 def is_free(made: "Event[...]") -> bool:
-    """Whether nobody has the writer's lock."""
-    assert isinstance(made._writer, Writer)
-    return not made._writer.owner and not made._writer._lock.locked()
+    """Whether nobody has the writer's lock: another thread can take it."""
+    writer, taken = made._writer, []
+    assert isinstance(writer, Writer)
+
+    def take() -> None:
+        if writer._lock.acquire(blocking=False):
+            taken.append(True)
+            writer._lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return not writer.owner and bool(taken)
 
 
 def test_who_comes_between_packing_and_commit_is_written_first(listener: Listener, tick: "Event[...]") -> None:

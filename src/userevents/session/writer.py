@@ -4,11 +4,15 @@ Every enabled event of a session goes through `commit` or `drop`, or, where the 
 that: one call in C, which no other thread and no signal handler can enter. Elsewhere threads wait for the lock; only
 the owner that re-enters itself (a signal handler, a destructor) drops, and that is counted. Nothing usual comes here:
 events of pure Python commit `inline`, as long as there is no owner.
+
+From Python 3.14 on a signal handler can come in between taking the lock and the next line, where `with` would not give
+it back if the handler raised. So the lock is one that its thread may take again: a handler that comes in there finds no
+owner, and nothing begun, and writes. Why in full: docs/notes/0048-locks-and-signal-handlers.md.
 """
 
 import os
 import time
-from _thread import allocate_lock, get_ident
+from _thread import RLock, get_ident
 from mmap import mmap
 from typing import Final, Protocol
 
@@ -79,7 +83,7 @@ class Writer:
         pure = self.cursor if isinstance(self.cursor, cursor.Cursor) else None
         self.attempts: list[int] = session.counters[::COUNTERS_PER_EVENT].tolist() if pure is None else pure.attempts
         self._lines = session.lines
-        self._lock = allocate_lock()
+        self._lock = RLock()
         self.owner = 0
         self._ring: Ring | None = None
         self._unmappable = 0
@@ -97,17 +101,23 @@ class Writer:
             return
         if self._ring is None:
             self.cursor.prepare()  # imports: not while the lock is held
-        with self._lock:
+        lock = self._lock
+        try:  # no `with`: a handler may come in, and raise, as soon as the lock is had
+            lock.acquire()
             self.owner = me
-            try:
-                slot = index * COUNTERS_PER_EVENT
-                outcome = self.cursor.put(slot, body)
-                if outcome:
-                    self._see_to(outcome, slot, body)
-                if type(body) is CutBody:
-                    self.counters[slot + layout.CUT] += body.cuts
-            finally:
+            slot = index * COUNTERS_PER_EVENT
+            outcome = self.cursor.put(slot, body)
+            if outcome:
+                self._see_to(outcome, slot, body)
+            if type(body) is CutBody:
+                self.counters[slot + layout.CUT] += body.cuts
+        finally:
+            if self.owner == me:
                 self.owner = 0
+            try:
+                lock.release()
+            except RuntimeError as error:
+                _never_had(error)
 
     def _see_to(self, outcome: int, slot: int, body: bytes) -> None:
         """Do what the cursor cannot: change rings and write again, count a drop, wake the reader."""
@@ -126,11 +136,18 @@ class Writer:
         if self.owner == me:
             self._count_reentry(index)
             return
-        with self._lock:
+        lock = self._lock
+        try:
+            lock.acquire()
             self.owner = me
-            slot = index * COUNTERS_PER_EVENT
-            self._count_dropped(slot, reason)
-            self.owner = 0
+            self._count_dropped(index * COUNTERS_PER_EVENT, reason)
+        finally:
+            if self.owner == me:
+                self.owner = 0
+            try:
+                lock.release()
+            except RuntimeError as error:
+                _never_had(error)
 
     def _count_reentry(self, index: int) -> None:
         self._count_dropped(index * COUNTERS_PER_EVENT, layout.REENTRY)
@@ -264,3 +281,9 @@ class Writer:
     def drained(self) -> bool:
         """Whether nothing that was committed still waits for a tracer."""
         return self.cursor.drained
+
+
+def _never_had(error: RuntimeError) -> None:
+    """Swallow that a lock was released that a handler's exception kept us from taking; not what a handler raised."""
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        raise error
