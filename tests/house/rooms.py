@@ -63,6 +63,7 @@ COMPUTED_IMPORTS: Final = frozenset(
         "src/userevents/__init__.py",
         "src/userevents/cli/__init__.py",
         "src/userevents/formats/opened.py",  # pandas and its like, where they are installed
+        "src/userevents/providers/attached.py",  # the package by its path, as sitecustomize.py
         "src/userevents/providers/__init__.py",  # a provider by its name, from its own room
         "src/userevents/providers/inject/sitecustomize.py",  # the package by its path, under another name
     }

@@ -69,6 +69,7 @@ def _package(root: Path) -> Path:
     (package / "__init__.py").write_text("")
     (package / "client").mkdir()
     (package / "client" / "__init__.py").write_text(CLIENT)
+    (package / "client" / "runtime.py").write_text("runtime = None")
     shutil.copy(PROVIDERS.parent / "client" / "signals.py", package / "client")
     return package / "providers"
 

@@ -10,6 +10,8 @@ __all__ = ["VERBS", "Verbs", "main"]
 
 VERBS = {
     "record": "Record the events of a program, or of every program.",
+    "attach": "Get userevents into a Python program that runs already.",
+    "detach": "Get it out again.",
     "dump": "Write out what a flight recording holds.",
     "report": "Show what a trace holds.",
     "export": "Write a trace in a format that other tools open.",

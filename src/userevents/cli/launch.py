@@ -124,6 +124,11 @@ def _argv(pid: int) -> bytes:
         return b""
 
 
+def shown_command(pid: int) -> str:
+    """Return a process's command line, for people; empty where it cannot be had."""
+    return _shown(_argv(pid))
+
+
 def _shown(argv: bytes) -> str:
     words = " ".join(os.fsdecode(word) for word in argv.rstrip(b"\0").split(b"\0"))
     text = printable(words)

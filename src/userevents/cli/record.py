@@ -16,7 +16,8 @@ def _complete_event(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [name for name in declared_names() if name.startswith(incomplete)]
 
 
-def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+def choose_providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Read names of providers, the default where there are none. For an option's callback."""
     from ..providers import DEFAULT, PROVIDERS
 
     if not values:
@@ -28,6 +29,11 @@ def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     return tuple(dict.fromkeys(names))
 
 
+def _is_chosen(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     size = size_option(ctx, param, value)
     if size is not None and size > _BUFFER_MAX:
@@ -36,12 +42,12 @@ def _buffer_size(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def _refuse_what_does_not_go_together(
-    rotate: int | None, max_size: int | None, flight: bool, calls: tuple[str, ...], program: tuple[str, ...]
+    rotate: int | None, max_size: int | None, flight: bool, calls: tuple[str, ...], is_aimed: bool
 ) -> None:
     if rotate and not max_size:
         raise click.UsageError("--rotate N keeps N files of --max-size; say how large: --max-size 64M")
-    if calls and not program:
-        raise click.UsageError("--calls watches functions of a program that is started: add -- PROGRAM")
+    if calls and not is_aimed:
+        raise click.UsageError("--calls watches functions of a certain program: add -- PROGRAM, or --pid PID")
     if flight and max_size:
         raise click.UsageError("--flight writes nothing before the end, so there is no --max-size to it")
 
@@ -59,7 +65,14 @@ def _refuse_what_does_not_go_together(
 @click.option(
     "-o", "--output", default="trace.dat", show_default=True, metavar="FILE", help="Where the trace goes (mode 0600)."
 )
-@click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(1), help="Record this process. Repeatable.")
+@click.option(
+    "-p",
+    "--pid",
+    "pids",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Record this process; attach to a running Python 3.14+ that declares nothing. Repeatable.",
+)
 @click.option("-a", "--all", "everyone", is_flag=True, help="With a PROGRAM: record all other programs, too.")
 @click.option("--duration", callback=time_option, metavar="TIME", help="Stop recording after this long (10s, 5m).")
 @click.option(
@@ -75,8 +88,8 @@ def _refuse_what_does_not_go_together(
     "providers",
     multiple=True,
     metavar="NAME",
-    callback=_providers,
-    help="What unmodified Python children tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
+    callback=choose_providers,
+    help="What unmodified Python programs tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
 )
 @click.option(
     "--door",
@@ -89,7 +102,7 @@ def _refuse_what_does_not_go_together(
     "--calls",
     multiple=True,
     metavar="MODULE:FUNCTION",
-    help="Calls of these functions in Python 3.12+ children, with durations; shell globs (shop.*:Cart.*). Repeatable.",
+    help="Calls of these functions in children (Python 3.12+) or --pid (3.14+); shell globs. Repeatable.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
@@ -120,6 +133,7 @@ def record(
     userevents record -e 'request*' -o slow.dat --duration 10s
     userevents record -p 1234
     userevents record --calls 'shop.*:*' -- python app.py
+    userevents record --calls 'shop.*:*' --pid 1234
     userevents record --flight --buffer-size 16M -- python app.py
     """
     from ..errors import NoTracer, Refused, Unusable
@@ -127,7 +141,7 @@ def record(
     from .launch import NotStarted, find_or_fail
     from .recording import Recording, Wish
 
-    _refuse_what_does_not_go_together(rotate, max_size, flight, calls, program)
+    _refuse_what_does_not_go_together(rotate, max_size, flight, calls, bool(program or pids))
     wish = Wish(
         patterns=patterns or ("*",),
         output=output,
@@ -142,6 +156,7 @@ def record(
         quiet=quiet,
         argv=program,
         door=door,
+        asks=_is_chosen("providers") or bool(calls),
     )
     path = find_or_fail(program[0]) if program else None
     try:

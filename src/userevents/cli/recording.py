@@ -14,6 +14,7 @@ from ..errors import NoTracer, Unusable
 from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
 from ..session.recorder_note import RecorderNote
+from .attached import Attached
 from .console import LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
 from .launch import Program, is_python
@@ -41,6 +42,8 @@ class Wish(NamedTuple):
     argv: tuple[str, ...]
     door: str = "none"
     """How native programs reach the tracer; ``auto``: the first door that works, for a PROGRAM that is no Python."""
+    asks: bool = False
+    """Whether providers or calls were asked for by name, and not only the default ones."""
 
 
 class Recording:
@@ -61,6 +64,10 @@ class Recording:
         self._door = contextlib.ExitStack()
         self._apart = contextlib.ExitStack()
         self._has_ended_by_itself = False
+        self._attached = Attached()
+        self._is_own_tracer = True
+        self._place: str | None = None
+        """The runtime directory for programs that we attach to, where it is not their user's."""
         self._notes: list[str] = []
         """What the recorder itself has to say in the trace."""
 
@@ -106,7 +113,13 @@ class Recording:
         return not is_mounted()
 
     def _run(self, tracing: Tracing) -> int:
-        self._record(tracing, uuid.uuid4().hex[:16])
+        self._is_own_tracer = tracing.is_own
+        self._place = tracing.environment().get("USEREVENTS_DIR") or os.environ.get("USEREVENTS_DIR")
+        try:
+            self._record(tracing, uuid.uuid4().hex[:16])
+        finally:
+            for sentence in self._attached.end():
+                warn(sentence)
         code = self._program.wait() if self._program else 0
         self._serve_others(tracing)
         return code if code or not self._failed or self._program else 1
@@ -152,20 +165,21 @@ class Recording:
         return chosen or ["all"]
 
     def _check_pids(self, tracer: TracerControl) -> None:
-        """Say which of the asked-for processes has no session, and give up if none has."""
+        """Attach to the asked-for processes that declare nothing; say why if not, and give up if none is left."""
+        wish = self._wish
         programs = tracer.info().get("programs", [])
         known = {program["pid"] for program in programs} if isinstance(programs, list) else set()
-        missing = [pid for pid in self._wish.pids if pid not in known]
-        for pid in missing:
-            if not os.path.exists(f"/proc/{pid}"):
-                warn(f"there is no process {pid}")
-            else:
-                warn(
-                    f"process {pid} is not instrumented: it has no session of ours. Start it by 'userevents record "
-                    f"-- PROGRAM', or declare events in it (from userevents import event)"
-                )
-        if len(missing) == len(self._wish.pids) and self._path is None:
-            raise Unusable("nothing to record: none of the processes asked for is instrumented")
+        missing = 0
+        for pid in wish.pids:
+            if pid in known and not wish.asks:
+                continue
+            try:
+                self._attached.begin(pid, wish.providers, wish.calls, self._place, is_own_tracer=self._is_own_tracer)
+            except Unusable as error:
+                warn(str(error))
+                missing += pid not in known
+        if missing == len(wish.pids) and self._path is None:
+            raise Unusable("nothing to record: none of the processes asked for can be")
 
     def _start(self, tracing: Tracing, run: str) -> None:
         if self._path is None:
@@ -253,11 +267,16 @@ class Recording:
             self._line.show(self._status())
 
     def _look_for_unreachable(self) -> list[str]:
-        """Say whom no provider can reach; return what was said."""
+        """Say whom no provider can reach, and who has let us in; return what was said."""
         found = self._program.new_unreachable() if self._program is not None and self._wish.providers else []
         for sentence in found:
             self._line.clear()
             warn(sentence)
+        for is_warning, sentence in self._attached.look():
+            self._line.clear()
+            if is_warning or not self._wish.quiet:
+                (warn if is_warning else say)(sentence)
+            found += [sentence] * is_warning
         self._notes += found
         return found
 

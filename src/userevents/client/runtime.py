@@ -133,6 +133,17 @@ class Runtime:
                 writer.remove()
             self._try_to_declare()
 
+    def withdraw(self) -> None:
+        """Take the sessions of this process away, drained or not. Its events are declared anew with the next one."""
+        with self._lock:
+            left = self._writers
+            self._undeclared = [event for bound in self._events for event in bound] + self._undeclared
+            self._writers, self._events = [], []
+            for event in self._undeclared:
+                event.bind(None, OFF, 0)
+            for writer in left:
+                writer.remove()
+
     def _declared(self) -> "list[Bindable]":
         return [event for bound in self._events for event in bound] + self._in_kernel
 

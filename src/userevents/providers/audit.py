@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import sys
 
-from ..client import register
 from . import guard
 from .environment import carries, deaf
+from .events import declared
 from .values import arguments, command, natural, plain, text, whole
 
 TYPE_CHECKING = False
@@ -27,18 +27,31 @@ if TYPE_CHECKING:
     Hook = Callable[[str, tuple[Any, ...]], None]
 
 _AF_INET, _AF_INET6 = 2, 10
+_hooked: list[dict[str, tuple[Event[...], Callable[[tuple[Any, ...]], Values]]]] = []
+"""What the hook of this process writes, by kind; empty before there is one."""
 _OWN_KINDS = frozenset(("open", "os.rename", "os.remove"))
 _OWN_MODULES = ("userevents.client.", "userevents.session.", f"{__package__}".removesuffix("providers"))
 
 
 def start(declarations: Sequence[str]) -> None:
     """Declare the events, then install the hook: it must find them made, since making them opens files."""
+    events = {each.partition(" ")[0]: declared(each) for each in declarations}
+    rows = {kind: (events[name], values) for kind, (name, values) in KINDS.items()}
+    if _hooked:  # once for good, so it is the same one that begins again
+        _hooked[0].update(rows)
+        return
+    _hooked.append(rows)
     busy = guard.Busy()
-    events = {each.partition(" ")[0]: register(each) for each in declarations}
-    sys.addaudithook(make_hook({kind: (events[name], values) for kind, (name, values) in KINDS.items()}, busy))
+    sys.addaudithook(make_hook(rows, busy))
     # Between a fork and the client's own session for the child, events would go to the parent's. The client's
     # hooks were registered first, so these stand around them.
     os.register_at_fork(before=busy.begin, after_in_parent=busy.end, after_in_child=busy.end)
+
+
+def stop() -> None:
+    """Write nothing more: the hook stays, since Python has no way to take one back, and finds no kind it wants."""
+    for rows in _hooked:
+        rows.clear()
 
 
 def make_hook(rows: Mapping[str, tuple[Event[...], Callable[[tuple[Any, ...]], Values]]], busy: guard.Busy) -> Hook:

@@ -12,9 +12,10 @@ import os
 import sys
 import time
 
-from ..client import register
+from ..errors import Unusable
 from . import guard
 from .environment import CALLS_VARIABLE
+from .events import declared
 from .watcher import Watcher
 
 TYPE_CHECKING = False
@@ -31,15 +32,32 @@ _TOOLS = (4, 3)  # not those that sys.monitoring gives to debuggers, coverage, p
 _SUSPENDS = 0x20 | 0x80 | 0x200  # generators, coroutines, asynchronous generators
 _OURS = __name__.partition(".")[0]
 _RETURNED, _RAISED = "return", "raise"
+_running_calls: list[Calls] = []
+"""The probes of the provider: none or one."""
 _DEEPEST = 4096
 
 
-def start(declarations: Sequence[str]) -> None:
-    """Declare the events, and switch the probes as somebody listens or not."""
-    enter, leave = map(register, declarations)
-    patterns = [pattern for pattern in os.environ.get(CALLS_VARIABLE, "").split() if pattern]
-    if patterns:
-        watch(patterns, enter, leave)
+def start(declarations: Sequence[str], patterns: Sequence[str] = ()) -> None:
+    """Declare the events, and switch the probes as somebody listens or not; where they are, add these patterns.
+
+    Without patterns those of the environment are meant. Raises `Unusable` where this Python, or another tool, does not
+    allow it.
+    """
+    enter, leave = map(declared, declarations)
+    patterns = patterns or [pattern for pattern in os.environ.get(CALLS_VARIABLE, "").split() if pattern]
+    if _running_calls:
+        _running_calls[0].add(patterns)
+    elif patterns:
+        calls = watch(patterns, enter, leave)
+        if calls is None:
+            raise Unusable("calls of functions need Python 3.12, and one of sys.monitoring's places 3 and 4 free")
+        _running_calls.append(calls)
+
+
+def stop() -> None:
+    """Take the probes away, and give the place in sys.monitoring back."""
+    while _running_calls:
+        _running_calls.pop().close()
 
 
 def watch(patterns: Sequence[str], enter: Event[...], leave: Event[...]) -> Calls | None:
@@ -52,7 +70,7 @@ def watch(patterns: Sequence[str], enter: Event[...], leave: Event[...]) -> Call
         except ValueError:  # somebody else's
             continue
         calls = Calls(tool, patterns, enter, leave)
-        Watcher(calls.follow)
+        calls.watcher = Watcher(calls.follow)
         return calls
     return None
 
@@ -84,7 +102,8 @@ class Calls:
 
     def __init__(self, tool: int, patterns: Sequence[str], enter: Event[...], leave: Event[...]) -> None:
         self._tool = tool
-        self._patterns = patterns
+        self._patterns = list(patterns)
+        self.watcher: Watcher | None = None
         self._enter = enter
         self._leave = leave
         self._names: dict[CodeType, str] = {}
@@ -101,6 +120,19 @@ class Calls:
                 self._switch(wanted)
         except Exception as error:
             guard.absorb(error)
+
+    def add(self, patterns: Sequence[str]) -> None:
+        """Watch functions of these patterns, too."""
+        self._patterns += [pattern for pattern in patterns if pattern not in self._patterns]
+        _monitoring.restart_events()  # functions that no pattern named so far have been switched off
+
+    def close(self) -> None:
+        """Switch off for good."""
+        if self.watcher is not None:
+            self.watcher.stop()
+        if self.is_on:
+            self._switch(False)
+        _monitoring.free_tool_id(self._tool)
 
     def _switch(self, on: bool) -> None:
         monitoring, tool = _monitoring, self._tool

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import time
 
-from ..client import register
 from . import guard
+from .events import declared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +18,20 @@ if TYPE_CHECKING:
 
     from ..client import Event
 
+_callbacks: list[gc._CallbackType] = []
+
 
 def start(declarations: Sequence[str]) -> None:
     """Declare the event and join the collector's callbacks."""
     (declaration,) = declarations
-    gc.callbacks.append(make_callback(register(declaration)))
+    _callbacks.append(make_callback(declared(declaration)))
+    gc.callbacks.append(_callbacks[-1])
+
+
+def stop() -> None:
+    """Leave the collector's callbacks."""
+    while _callbacks:
+        gc.callbacks.remove(_callbacks.pop())
 
 
 def make_callback(event: Event[...]) -> gc._CallbackType:

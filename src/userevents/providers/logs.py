@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 
-from ..client import register
 from . import guard
+from .events import declared
 from .values import natural, plain, raw, text, whole
 
 TYPE_CHECKING = False
@@ -27,17 +27,31 @@ if TYPE_CHECKING:
     Values = tuple[int | str | bytes, ...]
 
 _busy = guard.Busy()
+_wrapped: list[tuple[Any, object, object]] = []
+"""Classes whose `filter` is wrapped, the wrapper, and what it wraps."""
 
 
 def start(declarations: Sequence[str]) -> None:
     """Declare the event, and wrap logging now or when it is imported."""
     (declaration,) = declarations
-    event = register(declaration)
+    event = declared(declaration)
     module = sys.modules.get("logging")
     if module is None:
         sys.meta_path.insert(0, _Waiting(event))
     else:
         watch(module, event)
+
+
+def stop() -> None:
+    """Unwrap logging, where nobody else has wrapped it since, or wait for its import no longer."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiting)]
+    while _wrapped:
+        logger, ours, original = _wrapped.pop()
+        if vars(logger).get("filter") is not ours:
+            continue
+        del logger.filter
+        if logger.filter is not original:  # it was the class's own, not one that it inherits
+            logger.filter = original
 
 
 def watch(module: ModuleType, event: Event[...]) -> None:
@@ -61,6 +75,7 @@ def watch(module: ModuleType, event: Event[...]) -> None:
         setattr(filter, name, getattr(original, name))
     filter.__wrapped__ = original  # type: ignore[attr-defined]
     logger.filter = filter
+    _wrapped.append((logger, filter, original))
 
 
 def values(record: Any) -> Values:

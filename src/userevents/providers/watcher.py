@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PERIOD_S = 0.1
 _TRIES, _PAUSE_S = 100, 0.00005
+_watchers: list[Watcher] = []
+_hooked: list[bool] = []
 
 
 class Watcher:
@@ -28,7 +30,17 @@ class Watcher:
         self._wanted = _thread.allocate_lock()
         self._begin()
         gc.callbacks.append(self._collected)
-        os.register_at_fork(before=self._end, after_in_child=self._begin)
+        if not _hooked:  # once for good: Python has no way to take hooks back
+            _hooked.append(True)
+            os.register_at_fork(before=_end_all, after_in_child=_begin_all)
+        _watchers.append(self)
+
+    def stop(self) -> None:
+        """Look no more, here and in those forked from now on."""
+        if self in _watchers:
+            _watchers.remove(self)
+            gc.callbacks.remove(self._collected)
+            self._end()
 
     def _begin(self) -> None:
         self._look()
@@ -61,3 +73,13 @@ class Watcher:
     def _collected(self, phase: str, info: dict[str, int]) -> None:
         if phase == "stop" and not self._tid:
             self._look()
+
+
+def _end_all() -> None:
+    for watcher in _watchers:
+        watcher._end()
+
+
+def _begin_all() -> None:
+    for watcher in _watchers:
+        watcher._begin()
