@@ -109,6 +109,16 @@ def test_a_begin_that_waits_too_long_is_given_up() -> None:
     assert matcher.tallies[JOB] == Tally(2, 2, 2)
 
 
+def test_begins_given_up_are_the_oldest_however_many_wait_on_one_thread() -> None:
+    """Also beyond what a list is taken for: the oldest goes, the latest is closed first."""
+    matcher = Matcher([JOB], open_max=10_000)
+    begins = [row(at, BEGIN) for at in range(1, 20_001)]
+    assert not list(matcher.spans(begins))
+    found = [span.start_ns for span in matcher.spans(row(200_000, END) for _ in range(12_000))]
+    assert found == list(range(20_000, 10_000, -1))
+    assert matcher.tallies[JOB] == Tally(10_000, 10_000, 2_000)
+
+
 def test_an_event_may_be_its_own_partner() -> None:
     """Every second record of a thread ends what the one before began."""
     matcher = Matcher([Pair.parse("job_begin:job_begin")])

@@ -4,6 +4,7 @@ A `Matcher` takes rows in time order and gives each span when it ends. It holds 
 so a trace may be larger than memory. What finds no partner is counted, never guessed at.
 """
 
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -16,6 +17,8 @@ from .rows import Row
 
 OPEN_MAX: Final = 1 << 18
 """Begins that wait at once, over all pairs; one more, and that which waits longest is given up and counted."""
+_MANY: Final = 64
+"""From so many begins of one key on, the oldest is taken from a deque: few keys have more, and a deque is large."""
 SCOPES: Final = ("process", "thread", "trace")
 _RECORD_KEYS: Final = ("cpu", "tid", "pid")
 
@@ -138,8 +141,8 @@ class Matcher:
         self.pairs = tuple(pairs)
         self._tallies = [Tally() for _ in self.pairs]
         self._open_max = open_max
-        self._waiting: dict[_Key, list[_Waiting]] = {}
-        self._age: dict[int, _Key] = {}
+        self._waiting: dict[_Key, list[_Waiting] | deque[_Waiting]] = {}
+        self._age: OrderedDict[int, _Key] = OrderedDict()  # whose first is found without passing over what is gone
         self._number = 0
         self._lanes: dict[tuple[int, object], _Lanes] = {}
         self._parts: dict[int, tuple[_Part, ...]] = {}
@@ -181,11 +184,14 @@ class Matcher:
     def _open(self, key: _Key, row: Row) -> None:
         lane = self._lanes.setdefault(key[:2], _Lanes()).take()
         self._number += 1
-        self._waiting.setdefault(key, []).append(_Waiting(row, lane, self._number))
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(_Waiting(row, lane, self._number))
+        if len(waiting) == _MANY and isinstance(waiting, list):
+            self._waiting[key] = deque(waiting)
         self._age[self._number] = key
         self._tallies[key[0]].begins_alone += 1
         if len(self._age) > self._open_max:
-            self._take(self._age[next(iter(self._age))], 0)
+            self._take(self._age[next(iter(self._age))], is_oldest=True)
 
     def _close(self, key: _Key, row: Row) -> Span | None:
         tally = self._tallies[key[0]]
@@ -193,15 +199,20 @@ class Matcher:
         if key not in self._waiting:
             tally.ends_alone += pair.begin != pair.end
             return None
-        begin = self._take(key, -1)
+        begin = self._take(key)
         tally.begins_alone -= 1
         tally.spans += 1
         return Span(pair, key[2], begin.row, row, begin.lane)
 
-    def _take(self, key: _Key, place: int) -> _Waiting:
-        """Take a begin out, and free its lane."""
+    def _take(self, key: _Key, *, is_oldest: bool = False) -> _Waiting:
+        """Take the latest begin of a key out, or the oldest, and free its lane."""
         waiting = self._waiting[key]
-        begin = waiting.pop(place)
+        if not is_oldest:
+            begin = waiting.pop()
+        elif isinstance(waiting, deque):
+            begin = waiting.popleft()
+        else:
+            begin = waiting.pop(0)
         if not waiting:
             del self._waiting[key]
         del self._age[begin.number]
