@@ -2,19 +2,19 @@
 
 Whole processes, each export beside `userevents report` and trace-cmd's on the same file, so that what slows the machine
 slows all. A time is CPU seconds, the least of the rounds; the goals are events a second of CPU and peak memory.
-USEREVENTS_BENCH_EVENTS chooses another size. Results as JSON in .cache/bench-formats.json, too.
+USEREVENTS_BENCH_EVENTS chooses another size, USEREVENTS_BENCH_FORMATS some of the columns (perfetto,html). Results as
+JSON in .cache/bench-formats.json, too, beside those of other formats of an earlier run.
 """
 
 import json
+import math
 import os
 import shutil
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,16 +22,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import read
+from bench.shared.spent import Spent, spent
 from userevents.buffer import stream
 from userevents.formats import finish_recording
 
 EVENTS = int(os.environ.get("USEREVENTS_BENCH_EVENTS", "10000000"))
 ROUNDS = 2
-Spent = tuple[float, float, float]
-"""CPU seconds, seconds, peak memory in MB."""
 RATE_GOAL = 300_000
 MEMORY_GOAL_MB = 300
+REPORTS = ("trace-cmd report", "report")
 FORMATS = ("perfetto", "perf", "ctf", "json", "parquet", "otlp")
+PAGES = ("html", "html --pair")
+CHOSEN = tuple(os.environ.get("USEREVENTS_BENCH_FORMATS", ",".join((*REPORTS, *FORMATS, *PAGES))).split(","))
+PAIR = "request:tick"
+"""Begin and end on one thread, as they come."""
+NONE = Spent(math.nan, math.nan, math.nan)
 CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 
@@ -91,48 +96,45 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-def spent(command: list[str]) -> Spent:
-    """Run a command; return CPU seconds, seconds, and peak memory in MB."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed with status {status}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss * 1024 / 1e6
+def command_of(name: str, trace: Path, place: Path, url: str) -> list[str]:
+    """Return the command that is measured under a name; it writes to `place`, or to the collector at `url`."""
+    ours = [sys.executable, "-m", "userevents"]
+    if name == "trace-cmd report":
+        return ["trace-cmd", "report", str(trace)]
+    if name == "report":
+        return [*ours, "report", str(trace)]
+    if name in PAGES:
+        pair = ["--pair", PAIR] if "pair" in name else []
+        return [*ours, "html", "-q", "-o", str(place), *pair, str(trace)]
+    where = ["--endpoint", url] if name == "otlp" else ["-o", str(place)]
+    return [*ours, "export", str(trace), "--to", name, "-q", *where]
 
 
 def measure(trace: Path, directory: Path, url: str) -> dict[str, list[Spent]]:
     """Run everything ROUNDS times, in turns."""
-    ours = [sys.executable, "-m", "userevents"]
     found: dict[str, list[Spent]] = {}
     for _ in range(ROUNDS):
-        if shutil.which("trace-cmd"):
-            found.setdefault("trace-cmd report", []).append(spent(["trace-cmd", "report", str(trace)]))
-        found.setdefault("report", []).append(spent([*ours, "report", str(trace)]))
-        for to in FORMATS:
-            place = directory / f"out.{to}"
-            where = ["--endpoint", url] if to == "otlp" else ["-o", str(place)]
-            found.setdefault(to, []).append(spent([*ours, "export", str(trace), "--to", to, "-q", *where]))
-            print(f"{to}: {found[to][-1][0]:.1f} s of CPU", file=sys.stderr, flush=True)
-            shutil.rmtree(place, ignore_errors=True)
-            place.unlink(missing_ok=True)
+        for name in CHOSEN:
+            if name == "trace-cmd report" and not shutil.which("trace-cmd"):
+                continue
+            place = directory / f"out.{name.partition(' ')[0]}"
+            found.setdefault(name, []).append(spent(command_of(name, trace, place, url)))
+            print(f"{name}: {found[name][-1].cpu_s:.1f} s of CPU", file=sys.stderr, flush=True)
+            shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)
     return found
 
 
 def show(found: dict[str, list[Spent]], events: int) -> dict[str, dict[str, float]]:
     """Print a line for each; return the figures."""
-    base = statistics.median(cpu for cpu, _, _ in found.get("trace-cmd report", found["report"]))
+    base = statistics.median(each.cpu_s for each in found.get("trace-cmd report") or found.get("report") or [NONE])
     print(f"{'':<18}{'events/s':>12}{'CPU s':>8}{'s':>8}{'peak MB':>9}  / trace-cmd report   goals")
     figures = {}
     for name, rounds in found.items():
-        cpu, wall, peak = (
-            min(each[0] for each in rounds),
-            min(each[1] for each in rounds),
-            max(each[2] for each in rounds),
-        )
-        rate, ratio = events / cpu, statistics.median(each[0] for each in rounds) / base
+        cpu, wall = min(each.cpu_s for each in rounds), min(each.wall_s for each in rounds)
+        peak = max(each.peak_mib for each in rounds) * 1.048576
+        rate, ratio = events / cpu, statistics.median(each.cpu_s for each in rounds) / base
         goals = [] if "report" in name or peak <= MEMORY_GOAL_MB else [f"peak > {MEMORY_GOAL_MB} MB"]
-        goals += [f"under {RATE_GOAL:,}/s"] if name == "perfetto" and rate < RATE_GOAL else []
+        goals += [f"under {RATE_GOAL:,}/s"] if name == "perfetto" and events / wall < RATE_GOAL else []
         told = "missed: " + ", ".join(goals) if goals else ""
         print(f"{name:<18}{rate:>12,.0f}{cpu:>8.1f}{wall:>8.1f}{peak:>9.0f}{ratio:>10.2f}{'':<12}{told}")
         figures[name] = {"events_per_cpu_s": rate, "cpu_s": cpu, "s": wall, "peak_mb": peak, "ratio": ratio}
@@ -153,7 +155,10 @@ def main() -> None:
         print(f"{events:,} events, {trace.stat().st_size / 1e6:,.0f} MB")
         figures = show(measure(trace, directory, f"http://127.0.0.1:{server.server_port}"), events)
         CACHE.mkdir(exist_ok=True)
-        (CACHE / "bench-formats.json").write_text(json.dumps({"events": events, **figures}, indent=1) + "\n")
+        kept = CACHE / "bench-formats.json"
+        before = json.loads(kept.read_text()) if kept.exists() else {}
+        before = before if before.get("events") == events else {}
+        kept.write_text(json.dumps({**before, "events": events, **figures}, indent=1) + "\n")
     finally:
         server.shutdown()
         shutil.rmtree(directory)

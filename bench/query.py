@@ -7,18 +7,17 @@ the counts run once, their figures are by themselves. `EVENTS=1000000 ./dev benc
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import read
 from results import Row, keep, print_rows, wait_until_quiet
+from spent import Spent, spent
 
 from userevents.formats import finish_recording
 
@@ -28,24 +27,6 @@ GOAL = 2.0
 SQL = "SELECT path, count(*) AS n, quantile_cont(total, 0.99) AS p99 FROM {} GROUP BY path ORDER BY p99 DESC LIMIT 5"
 PEER = "import duckdb, sys; print(duckdb.sql(sys.argv[1]).fetchall())"
 PEER_NAME = "duckdb on the same in Parquet"
-
-
-class Run(NamedTuple):
-    """What one process took."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mib: float
-
-
-def run(command: list[str]) -> Run:
-    """Run a command to its end, its output thrown away."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{command} failed with status {status}")
-    return Run(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024)
 
 
 def main() -> None:
@@ -58,7 +39,7 @@ def main() -> None:
         read.make(part)
         finish_recording(str(part), str(trace))
         part.unlink()
-        run([*_OURS, "query", str(trace), "FROM request", "-o", str(parquet)])
+        spent([*_OURS, "query", str(trace), "FROM request", "-o", str(parquet)])
         notes = [
             wait_until_quiet(),
             f"{EVENTS:,} events of {read.PROGRAMS} programs; {ROUNDS} rounds, the figures once",
@@ -78,8 +59,8 @@ def measure(trace: Path, parquet: Path, directory: Path) -> Iterator[Row]:
     """Yield ratios of `query` to its peer, then figures of what has no peer."""
     mine, peer = [], []
     for _ in range(ROUNDS):
-        mine.append(run([*_OURS, "query", str(trace), SQL.format("request")]))
-        peer.append(run([sys.executable, "-c", PEER, SQL.format(f"'{parquet}'")]))
+        mine.append(spent([*_OURS, "query", str(trace), SQL.format("request")]))
+        peer.append(spent([sys.executable, "-c", PEER, SQL.format(f"'{parquet}'")]))
     for what, place, goal in (("CPU", 0, GOAL), ("wall", 1, None)):
         ratios = [one[place] / other[place] for one, other in zip(mine, peer, strict=True)]
         best = min(one[place] for one in mine) / min(one[place] for one in peer)
@@ -87,13 +68,13 @@ def measure(trace: Path, parquet: Path, directory: Path) -> Iterator[Row]:
         yield Row(f"query: p99 by path, {what}", PEER_NAME, best, median, low, high, goal)
     yield from figures("query: p99 by path", mine)
     yield from figures(PEER_NAME, peer)
-    yield from figures("html", [run([*_OURS, "html", "-q", "-o", str(directory / "t.html"), str(trace)])])
-    yield from figures("hist --key path", [run([*_OURS, "hist", str(trace), "request", "--key", "path"])])
+    yield from figures("html", [spent([*_OURS, "html", "-q", "-o", str(directory / "t.html"), str(trace)])])
+    yield from figures("hist --key path", [spent([*_OURS, "hist", str(trace), "request", "--key", "path"])])
     counted = "SELECT event, count(*) FROM events GROUP BY event"
-    yield from figures("query: count by event", [run([*_OURS, "query", str(trace), counted])])
+    yield from figures("query: count by event", [spent([*_OURS, "query", str(trace), counted])])
 
 
-def figures(case: str, runs: list[Run]) -> Iterator[Row]:
+def figures(case: str, runs: list[Spent]) -> Iterator[Row]:
     """Yield the CPU time and the peak of memory."""
     for place, unit in ((0, "s CPU"), (2, "MiB peak")):
         values = [each[place] for each in runs]
