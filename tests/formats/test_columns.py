@@ -2,6 +2,7 @@
 
 import gc
 import struct
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,12 @@ def rows_of(columns: Any) -> list[dict[str, Any]]:
     return [row for chunk in columns.chunks for row in nanoarrow.Array(chunk).to_pylist()]
 
 
-def collected(bodies: list[bytes], pure: bool, shift: int = 0, left_out: bytes = b"") -> Columns:
+def collected(bodies: list[bytes], pure: bool, shift: int = 0, left_out: bytes = b"", coded: bool = False) -> Columns:
     """Return the columns of EVENT in a page of these records, in one form or the other."""
     data, ts_ns = page_with(bodies)
     merge: Any = PureMerge() if pure or native is None else native.Merge()
     merge.push((PureRun if pure or native is None else native.Run)(data, ts_ns, 5, "tag"))
-    schema = schema_of(EVENT)
+    schema = schema_of(EVENT, coded=coded)
     collector: Any = (
         PureCollector(EVENT, schema, who, shift, left_out)
         if pure or native is None
@@ -61,8 +62,8 @@ def test_columns_hold_what_the_records_hold(bodies: list[bytes]) -> None:
     """Every kind of field; what a record does not hold is null, text that is no UTF-8 as a report shows it."""
     data, ts_ns = page_with(bodies)
     wanted = [[time, 5, who(None, 5, row[0], 0)[0], row[0], *row[1]] for time, row in _decoded(data, ts_ns)]
-    for pure in (True, False):
-        found = [list(row.values()) for row in rows_of(collected(bodies, pure))]
+    for pure, coded in product((True, False), repeat=2):
+        found = [list(row.values()) for row in rows_of(collected(bodies, pure, coded=coded))]
         assert repr(found) == repr(wanted)
 
 
@@ -71,12 +72,12 @@ def test_columns_hold_what_the_records_hold(bodies: list[bytes]) -> None:
 def test_columns_that_are_left_out_are_null_and_the_others_as_ever(bodies: list[bytes], numbers: set[int]) -> None:
     """In both forms, each field and each common column."""
     left_out = bytes(number in numbers for number in range(len(schema_of(EVENT))))
-    for pure in (True, False):
+    for pure, coded in product((True, False), repeat=2):
         wanted = [
             [None if is_left_out else value for value, is_left_out in zip(row.values(), left_out, strict=True)]
             for row in rows_of(collected(bodies, pure))
         ]
-        found = [list(row.values()) for row in rows_of(collected(bodies, pure, left_out=left_out))]
+        found = [list(row.values()) for row in rows_of(collected(bodies, pure, left_out=left_out, coded=coded))]
         assert repr(found) == repr(wanted)
 
 
@@ -262,17 +263,40 @@ def test_texts_of_any_bytes_and_lengths_are_those_of_the_twin(texts: list[bytes]
         ]
         pages.append(page_with(bodies))
     found = []
-    for pure in (True, False):
+    for pure, coded in product((True, False), repeat=2):
         merge: Any = PureMerge() if pure else made.Merge()
         for number, (data, ts_ns) in enumerate(pages):
             merge.push((PureRun if pure else made.Run)(data, ts_ns + number * 10**9))
-        collector: Any = PureCollector(event, schema_of(event), who)
+        schema = schema_of(event, coded=coded)
+        collector: Any = PureCollector(event, schema, who)
         if not pure:
-            collector = made.Columns(22, readings(event.fields), schema_of(event), who)
+            collector = made.Columns(22, readings(event.fields), schema, who)
         while (batch := merge.drain(None)) is not None:
             assert collector.add(batch) == len(batch)
         found.append(rows_of(Columns(event, (), (collector.take(),))))
-    assert found[0] == found[1]
+    assert all(each == found[0] for each in found)
+
+
+@needs_native
+@pytest.mark.parametrize("texts", [3, 700, 9000])
+def test_a_dictionary_holds_each_text_once_unless_they_hardly_come_again(texts: int) -> None:
+    """Few texts, as many as make the hash grow, and nearly as many as there are rows: the values are the same."""
+    made: Any = native
+    event = make_event(22, "s", "one", parse_fields("__rel_loc char[] text"))
+    wanted = [f"/item/{number * 7919 % texts}" for number in range(9000)]
+    merge = made.Merge()
+    for at in range(0, len(wanted), 100):
+        packed = [text.encode() + bytes(4 - len(text) % 4) for text in wanted[at : at + 100]]
+        bodies = [struct.pack("<HHiI", 22, 0, 1, len(text) << 16) + text for text in packed]
+        data, ts_ns = page_with(bodies)
+        merge.push(made.Run(data, ts_ns + at * 10**6))
+    collector = made.Columns(22, readings(event.fields), schema_of(event, coded=True), who)
+    while (batch := merge.drain(None)) is not None:
+        collector.add(batch)
+    chunk = collector.take()
+    assert [row["text"] for row in rows_of(Columns(event, (), (chunk,)))] == wanted
+    found = nanoarrow.c_array(chunk).child(4).dictionary.length
+    assert found == texts if texts < 9000 else 4000 < found <= 9000
 
 
 @needs_native
@@ -282,6 +306,7 @@ def test_a_schema_that_does_not_go_with_its_fields_is_refused(payload: bytes) ->
     assert native is not None
     plan, schema = readings(EVENT.fields), schema_of(EVENT)
     wrong = [schema[1:], (*schema[:-1], ("x", "w:3", 3)), (("ts_ns", "l", 4), *schema[1:]), schema[:4]]
+    wrong.append(tuple((name, "d:u", 4) if width else (name, kind, width) for name, kind, width in schema))
     for each in wrong:
         with pytest.raises(ValueError, match="does not go"):
             native.Columns(20, plan, each, who)

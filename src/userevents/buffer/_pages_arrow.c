@@ -20,6 +20,7 @@ void table_put(Table *table)
         buffer_free(&column->validity);
         buffer_free(&column->offsets);
         buffer_free(&column->values);
+        dictionary_free(column->dictionary);
     }
     free(table->zeros);
     free(table);
@@ -42,14 +43,26 @@ static void release_schema(struct ArrowSchema *schema)
         free(child);
     }
     free(schema->children);
+    if (schema->dictionary && schema->dictionary->release)
+        schema->dictionary->release(schema->dictionary);
+    free(schema->dictionary);
     table_put(schema->private_data);
     schema->release = NULL;
 }
 
+static void describe(Table *table, struct ArrowSchema *out, const char *name, const char *format)
+{
+    *out = (struct ArrowSchema){.format = format,
+                                .name = name,
+                                .flags = ARROW_FLAG_NULLABLE,
+                                .release = release_schema,
+                                .private_data = table_get(table)};
+}
+
 static int export_schema(Table *table, struct ArrowSchema *out)
 {
-    *out = (struct ArrowSchema){
-        .format = "+s", .name = "", .release = release_schema, .private_data = table_get(table)};
+    describe(table, out, "", "+s");
+    out->flags = 0;
     out->children = calloc((size_t)table->count, sizeof *out->children);
     if (!out->children)
         goto failed;
@@ -58,12 +71,16 @@ static int export_schema(Table *table, struct ArrowSchema *out)
         struct ArrowSchema *child = malloc(sizeof *child);
         if (!child)
             goto failed;
-        *child = (struct ArrowSchema){.format = column->format,
-                                      .name = column->name,
-                                      .flags = ARROW_FLAG_NULLABLE,
-                                      .release = release_schema,
-                                      .private_data = table_get(table)};
+        describe(table, child, column->name, column->format);
         out->children[out->n_children] = child;
+        if (!column->dictionary)
+            continue;
+        child->dictionary = malloc(sizeof *child->dictionary);
+        if (!child->dictionary) {
+            out->n_children++;
+            goto failed;
+        }
+        describe(table, child->dictionary, "", column->dictionary->format);
     }
     return 0;
 failed:
@@ -88,6 +105,9 @@ static void release_array(struct ArrowArray *array)
         free(child);
     }
     free(array->children);
+    if (array->dictionary && array->dictionary->release)
+        array->dictionary->release(array->dictionary);
+    free(array->dictionary);
     table_put(held->table);
     free(held);
     array->release = NULL;
@@ -104,10 +124,31 @@ static int hold(Table *table, struct ArrowArray *out)
     return 0;
 }
 
+/* The texts of a column; of one that was left out there is one, which is empty. */
+static int export_dictionary(Table *table, const Column *column, struct ArrowArray *column_out)
+{
+    const Dictionary *texts = column->dictionary;
+    struct ArrowArray *out = malloc(sizeof *out);
+    if (!out || hold(table, out)) {
+        free(out);
+        return ENOMEM;
+    }
+    column_out->dictionary = out;
+    out->n_buffers = 3;
+    out->length = column->is_left_out ? 1 : texts->count;
+    out->buffers[1] = column->is_left_out ? table->zeros : texts->offsets.data;
+    out->buffers[2] = column->is_left_out ? table->zeros : texts->texts.data;
+    return 0;
+}
+
 static int export_column(Table *table, const Column *column, struct ArrowArray *out)
 {
     if (hold(table, out))
         return ENOMEM;
+    if (column->dictionary && export_dictionary(table, column, out)) {
+        release_array(out);
+        return ENOMEM;
+    }
     out->n_buffers = column->width ? 2 : 3;
     if (column->is_left_out) {
         out->null_count = table->rows;

@@ -39,10 +39,20 @@ typedef struct {
 void buffer_free(Buffer *buffer);
 int buffer_reserve(Buffer *buffer, size_t more);
 
+/* The texts of a column whose rows are numbers of texts: each stands here once, as long as that is worth while. */
+typedef struct {
+    const char *format;
+    int32_t count;
+    Buffer offsets, texts, hashes;
+    uint32_t *slots; /* by hash: the number of a text, plus 1 */
+    size_t slots_size;
+} Dictionary;
+
 /* One column: values of `width` bytes, or (width 0) offsets and the bytes they point into. */
 typedef struct {
     char *name, *format;
     uint32_t width;
+    Dictionary *dictionary; /* if the values are numbers of texts */
     char is_left_out; /* nobody asked for it: null in every row, its buffers are the table's zeros */
     int64_t nulls;
     Buffer validity, offsets, values;
@@ -61,6 +71,8 @@ typedef struct {
     PyObject_HEAD
     Table *table;
 } Chunk;
+
+#define SLACK 8 /* bytes behind a text's end that may be written */
 
 /* Records on their way into columns, so many together that each column is filled by a loop of its own. */
 #define ROWS_AT_ONCE 256
@@ -82,6 +94,11 @@ void column_numbers(Column *column, const void *numbers, int count);
 int column_fields(Column *column, const Reading *reading, const Gathered *gathered, int64_t row);
 int column_null(Column *column, int64_t row);
 int column_widen(Column *column, int64_t rows);
+int text_append(Buffer *texts, Span span, size_t left);
+Dictionary *dictionary_new(void);
+void dictionary_free(Dictionary *dictionary);
+int dictionary_reserve(Dictionary *dictionary, const Gathered *gathered);
+int dictionary_append(Column *column, const Reading *reading, const Gathered *gathered, int64_t row);
 void table_put(Table *table);
 PyObject *chunk_of(Table *table);
 

@@ -150,9 +150,11 @@ static int put_gathered(Columns *columns, Gathered *gathered)
 static size_t room_left(const Table *table)
 {
     size_t most = 0;
-    for (Py_ssize_t number = COMMON; number < table->count; number++)
-        if (table->columns[number].values.used > most)
-            most = table->columns[number].values.used;
+    for (Py_ssize_t number = COMMON; number < table->count; number++) {
+        const Column *column = &table->columns[number];
+        size_t used = column->dictionary ? column->dictionary->texts.used : column->values.used;
+        most = used > most ? used : most;
+    }
     return most >= BYTES_MAX || table->rows >= ROWS_MAX ? 0 : BYTES_MAX - most;
 }
 
@@ -177,9 +179,10 @@ static Table *table_new(PyObject *schema, PyObject *left_out)
         PyObject *described = PyTuple_GetItem(schema, number);
         if (!is_tuple(described) || !PyArg_ParseTuple(described, "ssI", &name, &format, &column->width))
             goto failed;
+        int is_coded = !strcmp(format, "d:u");
         column->name = strdup(name);
-        column->format = strdup(format);
-        if (!column->name || !column->format) {
+        column->format = strdup(is_coded ? "i" : format);
+        if (!column->name || !column->format || (is_coded && !(column->dictionary = dictionary_new()))) {
             PyErr_NoMemory();
             goto failed;
         }
@@ -226,6 +229,8 @@ static int fits(const Columns *columns)
                          : reading->kind <= BYTES ? reading->end - reading->start : 0;
         if (number >= COMMON && reading->kind == BYTES && width > FIXED_MAX)
             width = 0;
+        if (number >= COMMON && is_text(reading->kind) && columns->table->columns[number].dictionary)
+            width = sizeof(int32_t);
         if (columns->table->columns[number].width != width)
             return 0;
     }

@@ -7,7 +7,6 @@
 #define FIRST_ROOM 1024
 #define HUGE_PAGE ((size_t)2 << 20)
 #define BIG ((size_t)1 << 20) /* from here on memory is mapped, by huge pages where the kernel has them */
-#define SLACK 8               /* bytes behind a text's end that may be written */
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
 static unsigned char *map_huge(size_t room)
@@ -84,6 +83,8 @@ int column_null(Column *column, int64_t row)
 int column_reserve(Column *column, const Gathered *gathered)
 {
     size_t rows = (size_t)gathered->count;
+    if (column->dictionary && dictionary_reserve(column->dictionary, gathered) < 0)
+        return -1;
     if (column->width)
         return buffer_reserve(&column->values, rows * column->width);
     if (buffer_reserve(&column->offsets, 4 * rows) < 0)
@@ -139,6 +140,16 @@ static int append_decoded(Buffer *values, Span span)
     return done;
 }
 
+/* Append text up to its first NUL, for which there is room, and make room for `left` bytes more. */
+int text_append(Buffer *texts, Span span, size_t left)
+{
+    Py_ssize_t size = copy_ascii(texts->data + texts->used, span.data, span.size);
+    if (size < 0)
+        return append_decoded(texts, ended_text(span)) < 0 ? -1 : buffer_reserve(texts, left + SLACK);
+    texts->used += (size_t)size;
+    return 0;
+}
+
 /* Append values that vary in size; there is room for them all as long as they are stored as they are. */
 static int append_varying(Column *column, const Reading *reading, const Gathered *gathered, int64_t row)
 {
@@ -151,12 +162,8 @@ static int append_varying(Column *column, const Reading *reading, const Gathered
             if (column_null(column, row + number) < 0)
                 return -1;
         } else if (is_text(reading->kind)) {
-            Py_ssize_t size = copy_ascii(values->data + values->used, span.data, span.size);
-            if (size >= 0) {
-                values->used += (size_t)size;
-            } else if (append_decoded(values, ended_text(span)) < 0 || buffer_reserve(values, left + SLACK) < 0) {
+            if (text_append(values, span, left) < 0)
                 return -1;
-            }
         } else {
             memcpy(values->data + values->used, span.data, span.size);
             values->used += span.size;
@@ -185,6 +192,8 @@ static inline int append_fixed(Column *column, const Reading *reading, const Gat
 /* Append a field of all that is gathered, for which there is room; the first of them is the column's `row`. */
 int column_fields(Column *column, const Reading *reading, const Gathered *gathered, int64_t row)
 {
+    if (column->dictionary)
+        return dictionary_append(column, reading, gathered, row);
     switch (column->width) {
     case 0: return append_varying(column, reading, gathered, row);
     case 4: return append_fixed(column, reading, gathered, row, 4);

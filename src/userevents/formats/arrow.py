@@ -10,12 +10,21 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from errno import EIO
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Schema = tuple[tuple[str, str, int], ...]
-"""Columns: name, Arrow format, bytes of one value (0: it varies)."""
-Buffers = tuple[int, tuple[bytes | None, ...]]
-"""A column: how many nulls, and its buffers as Arrow orders them."""
+"""Columns: name, Arrow format, bytes of one value (0: it varies). `CODED` is text by dictionary."""
+CODED: Final = "d:u"
+"""Each row holds the number (int32) of its text in the column's dictionary."""
+
+
+class Buffers(NamedTuple):
+    """A column: how many nulls, and its buffers as Arrow orders them; of a coded one, how many texts and theirs."""
+
+    nulls: int
+    buffers: tuple[bytes | None, ...]
+    dictionary: tuple[int, tuple[bytes | None, ...]] | None = None
+
 
 Failed = Callable[[BaseException], None]
 
@@ -85,9 +94,9 @@ def _give(*kept: object) -> int:
 
 def _release(given: Any) -> None:
     """Release a structure and its children; a child that was moved away has a release of its own elsewhere."""
-    for number in range(given.contents.n_children):
-        child = given.contents.children[number]
-        if child.contents.release:
+    children = [given.contents.children[number] for number in range(given.contents.n_children)]
+    for child in [*children, given.contents.dictionary]:
+        if child and child.contents.release:
             child.contents.release(child)
     _given.pop(given.contents.private_data, None)
     ctypes.memset(
@@ -103,31 +112,45 @@ def _pointers(kind: Any, structures: Sequence[Any]) -> Any:
     return (ctypes.POINTER(kind) * len(structures))(*map(ctypes.pointer, structures))
 
 
+def _described(name: str, format_: str) -> Any:
+    is_coded = format_ == CODED
+    texts = ctypes.pointer(_described("", "u")) if is_coded else None
+    found = _ArrowSchema(
+        b"i" if is_coded else format_.encode(), name.encode(), None, _NULLABLE, 0, None, texts, _release_schema
+    )
+    found.private_data = _give(found.format, found.name, texts, found._objects)
+    return found
+
+
 def _fill_schema(out: Any, schema: Schema) -> None:
-    children = []
-    for name, format_, _ in schema:
-        child = _ArrowSchema(format_.encode(), name.encode(), None, _NULLABLE, 0, None, None, _release_schema)
-        child.private_data = _give(child.format, child.name, child._objects)
-        children.append(child)
+    children = [_described(name, format_) for name, format_, _ in schema]
     pointers = _pointers(_ArrowSchema, children)
     filled = _ArrowSchema(b"+s", b"", None, 0, len(children), pointers, None, _release_schema)
     filled.private_data = _give(filled, pointers, children)
     ctypes.memmove(ctypes.byref(out), ctypes.byref(filled), ctypes.sizeof(out))
 
 
-def _array(length: int, nulls: int, buffers: Sequence[bytes | None], children: Sequence[Any]) -> Any:
+def _array(
+    length: int, nulls: int, buffers: Sequence[bytes | None], children: Sequence[Any] = (), texts: Any = None
+) -> Any:
     places = (ctypes.c_void_p * len(buffers))(
         *(None if each is None else ctypes.cast(ctypes.c_char_p(each), ctypes.c_void_p).value for each in buffers)
     )
     pointers = _pointers(_ArrowArray, children) if children else None
     place = ctypes.cast(places, ctypes.POINTER(ctypes.c_void_p))
-    found = _ArrowArray(length, nulls, 0, len(buffers), len(children), place, pointers, None, _release_array)
-    found.private_data = _give(buffers, places, pointers, children, found._objects)
+    dictionary = None if texts is None else ctypes.pointer(texts)
+    found = _ArrowArray(length, nulls, 0, len(buffers), len(children), place, pointers, dictionary, _release_array)
+    found.private_data = _give(buffers, places, pointers, children, dictionary, found._objects)
     return found
 
 
+def _column(length: int, column: Buffers) -> Any:
+    texts = _array(column.dictionary[0], 0, column.dictionary[1]) if column.dictionary else None
+    return _array(length, column.nulls, column.buffers, texts=texts)
+
+
 def _fill_array(out: Any, length: int, columns: Sequence[Buffers]) -> None:
-    filled = _array(length, 0, (None,), [_array(length, nulls, buffers, ()) for nulls, buffers in columns])
+    filled = _array(length, 0, (None,), [_column(length, column) for column in columns])
     ctypes.memmove(ctypes.byref(out), ctypes.byref(filled), ctypes.sizeof(out))
 
 

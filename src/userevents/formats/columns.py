@@ -20,7 +20,7 @@ from ..buffer.page import body_start, record_end
 from ..errors import Unusable
 from ..fields import decode
 from ..fields.payload import BYTES, FLOAT, INTEGER, Reading, readings
-from .arrow import Buffers, PureChunk, Schema
+from .arrow import CODED, Buffers, PureChunk, Schema
 from .model import Event
 
 Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
@@ -32,6 +32,7 @@ _COMMON: Final[Schema] = (("ts_ns", "l", 8), ("cpu", "i", 4), ("pid", "l", 8), (
 _PID: Final = 2
 _INTEGERS: Final = {1: "Cc", 2: "Ss", 4: "Ii", 8: "Ll"}
 _TYPECODES: Final = {"C": "B", "c": "b", "S": "H", "s": "h", "I": "I", "i": "i", "L": "Q", "l": "q", "g": "d"}
+_CODE_SIZE: Final = 4
 _FIXED_MAX: Final = 256
 """Longer arrays are binary: a field may claim any size."""
 _ROWS_MAX: Final = 1 << 20
@@ -110,7 +111,8 @@ class _Column:
     def __init__(self, format_: str, width: int) -> None:
         self._width = width
         self._is_number = format_ in _TYPECODES
-        self._numbers: array[Any] = array(_TYPECODES.get(format_, "b"))
+        self._numbers: array[Any] = array(_TYPECODES.get(format_, "i"))
+        self._codes: dict[str, int] | None = {} if format_ == CODED else None
         self._offsets = array("i", [0])
         self._bytes = bytearray()
         self.valid = bytearray()
@@ -125,19 +127,31 @@ class _Column:
         self.valid.append(value is not None)
         if self._is_number:
             self._numbers.append(0 if value is None else value)
-            return
-        if isinstance(value, str):
-            value = value.encode()
-        self._bytes += bytes(self._width) if value is None else cast(bytes, value)
-        if not self._width:
-            self._offsets.append(len(self._bytes))
+        elif self._codes is None:
+            self._append_bytes(value.encode() if isinstance(value, str) else cast(bytes | None, value))
+        else:
+            self._numbers.append(0 if value is None else self._code_of(cast(str, value), self._codes))
+
+    def _append_bytes(self, value: bytes | None) -> None:
+        self._bytes += bytes(self._width) if value is None else value
+        self._offsets.append(len(self._bytes))
+
+    def _code_of(self, text: str, codes: dict[str, int]) -> int:
+        if text not in codes:
+            codes[text] = len(codes)
+            self._append_bytes(text.encode())
+        return codes[text]
 
     def buffers(self) -> Buffers:
-        """Return what Arrow wants of it: the number of nulls, and its buffers."""
-        values = self._numbers.tobytes() if self._is_number else bytes(self._bytes)
+        """Return what Arrow wants of it."""
         nulls = self.valid.count(0)
         valid = packed(self.valid) if nulls else None
-        return nulls, (valid, values) if self._width else (valid, self._offsets.tobytes(), values)
+        varying = self._offsets.tobytes(), bytes(self._bytes)
+        if self._codes is not None:
+            return Buffers(nulls, (valid, self._numbers.tobytes()), (len(self._codes), (None, *varying)))
+        if not self._width:
+            return Buffers(nulls, (valid, *varying))
+        return Buffers(nulls, (valid, self._numbers.tobytes() if self._is_number else varying[1]))
 
 
 def packed(flags: bytearray) -> bytes:
@@ -148,8 +162,11 @@ def packed(flags: bytearray) -> bytes:
     return bytes(packed)
 
 
-def schema_of(event: Event) -> Schema:
-    """Return the columns of an event: their names, Arrow formats, and the bytes of one value (0: it varies)."""
+def schema_of(event: Event, *, coded: bool = False) -> Schema:
+    """Return the columns of an event: their names, Arrow formats, and the bytes of one value (0: it varies).
+
+    `coded`: text is by dictionary, which DuckDB groups and compares faster; others may take it for another type.
+    """
     found: list[tuple[str, str, int]] = [*_COMMON]
     names = {name for name, _, _ in found}
     for key, reading in zip(event.keys, readings(event.fields), strict=True):
@@ -158,7 +175,8 @@ def schema_of(event: Event) -> Schema:
         while name in names:
             name, number = f"{base}_{number}", number + 1
         names.add(name)
-        found.append((name, *_format_of(reading)))
+        format_, width = _format_of(reading)
+        found.append((name, CODED, _CODE_SIZE) if coded and format_ == "u" else (name, format_, width))
     return tuple(found)
 
 
@@ -190,9 +208,9 @@ def chosen_event(events: dict[int, Event], event: str | Event) -> Event:
     raise Unusable(f"the trace has no event '{event}': it has {names or 'none'}")
 
 
-def _collector(event: Event, who: Who, shift: int, needed: Needed) -> PureCollector:
+def _collector(event: Event, who: Who, shift: int, needed: Needed, coded: bool) -> PureCollector:
     """Return what collects an event's columns: in C if it can."""
-    schema = schema_of(event)
+    schema = schema_of(event, coded=coded)
     left_out = b"" if needed is None else bytes(name not in needed for name, _, _ in schema)
     if native:
         collector: PureCollector = native.Columns(event.id, readings(event.fields), schema, who, shift, left_out)
@@ -203,11 +221,11 @@ def _collector(event: Event, who: Who, shift: int, needed: Needed) -> PureCollec
 def chunks_of(
     event: Event, batches: Iterable[Batch], who: Who, shift: int = 0, needed: Needed = None, *, at_once: int = _ROWS_MAX
 ) -> Iterator[PureChunk]:
-    """Yield the records of an event in chunks, made while they are asked for.
+    """Yield the records of an event in chunks, made while they are asked for; text in them is `coded`.
 
     A chunk ends when about `at_once` records of any event have been read.
     """
-    collector = _collector(event, who, shift, needed)
+    collector = _collector(event, who, shift, needed, coded=True)
     read = 0
     for batch in batches:
         done = collector.add(batch)
@@ -231,10 +249,16 @@ def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) ->
 
 
 def collect_all(
-    events: Sequence[Event], batches: Iterable[Batch], who: Who, shift: int = 0, needed: Needed = None
+    events: Sequence[Event],
+    batches: Iterable[Batch],
+    who: Who,
+    shift: int = 0,
+    needed: Needed = None,
+    *,
+    coded: bool = False,
 ) -> list[Columns]:
     """Return the records of each of several events as columns, read in one go."""
-    collectors = [_collector(event, who, shift, needed) for event in events]
+    collectors = [_collector(event, who, shift, needed, coded) for event in events]
     chunks: list[list[PureChunk]] = [[] for _ in events]
     for batch in batches:
         for collector, full in zip(collectors, chunks, strict=True):

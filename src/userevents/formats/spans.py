@@ -94,7 +94,7 @@ def _buffers(format_: str, values: Sequence[Any]) -> Buffers:
     valid = packed(bytearray(value is not None for value in values)) if nulls else None
     if format_ != "u":
         there: Iterable[int] = (value or 0 for value in values) if nulls else values
-        return nulls, (valid, array({"l": "q", "i": "i"}[format_], there).tobytes())
+        return Buffers(nulls, (valid, array({"l": "q", "i": "i"}[format_], there).tobytes()))
     pieces = [b"" if value is None else value.encode("utf-8", "backslashreplace") for value in values]
     offsets = array("i", accumulate(map(len, pieces), initial=0))
-    return nulls, (valid, offsets.tobytes(), b"".join(pieces))
+    return Buffers(nulls, (valid, offsets.tobytes(), b"".join(pieces)))

@@ -196,7 +196,7 @@ class Database:
 
     def _lazy(self, event: Event) -> LazyColumns:
         return LazyColumns(
-            schema_of(event),
+            schema_of(event, coded=True),
             lambda: self._chunks(event, self._needed),
             lambda: self._bound.add(event.id),
             self._failed,

@@ -182,11 +182,12 @@ class Trace:
         return collect_all([found], self.source.batches(found.id), self._pid_of, self.source.shift_ns)[0]
 
     def columns_of(self, events: Sequence[Event], read: Reader = iter, needed: Needed = None) -> list[Columns]:
-        """Return all records of each of these events as columns; the file is read once, its batches through `read`."""
-        return collect_all(events, read(self.source.batches()), self._pid_of, self.source.shift_ns, needed)
+        """Return all records of each of these events as `coded` columns; the file is read once, through `read`."""
+        batches = read(self.source.batches())
+        return collect_all(events, batches, self._pid_of, self.source.shift_ns, needed, coded=True)
 
     def chunks(self, event: Event, read: Reader = iter, needed: Needed = None) -> Iterator[PureChunk]:
-        """Yield all records of one event as columns, some at a time, while they are asked for."""
+        """Yield all records of one event as `coded` columns, some at a time, while they are asked for."""
         batches = read(self.source.batches(event.id))
         return chunks_of(event, batches, self._pid_of, self.source.shift_ns, needed, at_once=_AT_ONCE)
 

@@ -59,7 +59,7 @@ def _write_table(job: Job, connection: Any, event: Event, path: str) -> None:
     def chunks() -> Iterator[PureChunk]:
         return job.trace.chunks(event, job.watched)
 
-    connection.register("rows_of_event", LazyColumns(schema_of(event), chunks, failed=problems.append))
+    connection.register("rows_of_event", LazyColumns(schema_of(event, coded=True), chunks, failed=problems.append))
     metadata = json.dumps({"event": event.name, "system": event.system, "clock": job.trace.clock, "losses": job.losses})
     try:
         ((written,),) = connection.execute(
