@@ -81,7 +81,7 @@ def test_both_forms_put_the_same_bytes(drawn: list[tuple[tuple[bytes, int], int,
             run = make_run(data, ts_ns, cpu)
             run.has_gap, run.missed = bool(missed), max(missed, 0)
             runs.append(run)
-        results.append(transcoded(make(plan, who, quote, 5, by_cpu), merge, runs))
+        results.append(transcoded(make(plan, who, quote, 5, by_cpu, by_cpu), merge, runs))
     assert results[0] == results[1]
 
 

@@ -3,6 +3,7 @@
 
 #define CPUS_MAX 65536
 #define PIECES_MAX (1 << 20)
+#define PIECE_FULL (1u << 30) /* a larger one is not added to: ends are 32 bits wide */
 
 PyTypeObject *transcoder_type;
 
@@ -12,7 +13,7 @@ typedef struct {
     PyObject *plan, *quote;
     Owners owners;
     long long shift;
-    int by_cpu;
+    int by_cpu, with_ends;
     Piece *pieces;
     Py_ssize_t pieces_used, pieces_room;
     int32_t *current; /* by CPU: the piece that is being filled, -1 for none */
@@ -23,11 +24,12 @@ typedef struct {
 
 static PyObject *transcoder_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"plan", "who", "quote", "shift", "by_cpu", NULL};
+    static char *names[] = {"plan", "who", "quote", "shift", "by_cpu", "with_ends", NULL};
     PyObject *plan, *who, *quote;
     long long shift = 0;
-    int by_cpu = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO|Lp", names, &plan, &who, &quote, &shift, &by_cpu) ||
+    int by_cpu = 0, with_ends = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO|Lpp", names, &plan, &who, &quote, &shift, &by_cpu,
+                                     &with_ends) ||
         check_shift(shift) < 0)
         return NULL;
     Transcoder *coder = new_object(type);
@@ -37,6 +39,7 @@ static PyObject *transcoder_new(PyTypeObject *type, PyObject *args, PyObject *ke
     coder->quote = Py_NewRef(quote);
     coder->shift = shift;
     coder->by_cpu = by_cpu;
+    coder->with_ends = with_ends;
     if (owners_init(&coder->owners, who) < 0)
         Py_CLEAR(coder);
     return (PyObject *)coder;
@@ -61,8 +64,10 @@ static void program_free(Program *program)
 
 static void forget_pieces(Transcoder *coder)
 {
-    for (Py_ssize_t number = 0; number < coder->pieces_used; number++)
+    for (Py_ssize_t number = 0; number < coder->pieces_used; number++) {
         PyMem_Free(coder->pieces[number].data);
+        PyMem_Free(coder->pieces[number].ends);
+    }
     coder->pieces_used = 0;
     coder->pending = 0;
     for (size_t cpu = 0; cpu < coder->current_size; cpu++)
@@ -152,7 +157,25 @@ static Piece *piece_for(Transcoder *coder, const Run *run, int after_gap)
         coder->current_size = size;
     }
     int32_t number = coder->current[cpu];
-    return number < 0 || after_gap ? new_piece(coder, cpu, run, after_gap) : &coder->pieces[number];
+    return number < 0 || after_gap || coder->pieces[number].used > PIECE_FULL ? new_piece(coder, cpu, run, after_gap)
+                                                                               : &coder->pieces[number];
+}
+
+/* Note that a record of a piece ends here. */
+static int put_end(Piece *piece)
+{
+    if (piece->records == piece->ends_room) {
+        Py_ssize_t room = piece->ends_room ? 2 * piece->ends_room : 1024;
+        uint32_t *ends = PyMem_Realloc(piece->ends, (size_t)room * sizeof *ends);
+        if (!ends) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        piece->ends = ends;
+        piece->ends_room = room;
+    }
+    piece->ends[piece->records] = (uint32_t)piece->used;
+    return 0;
 }
 
 static int add_record(Transcoder *coder, const Run *run, uint32_t number)
@@ -180,7 +203,7 @@ static int add_record(Transcoder *coder, const Run *run, uint32_t number)
         if (done > 0) {
             piece->used = used;
             coder->left_out++;
-        } else if (!done) {
+        } else if (!done && !(done = coder->with_ends ? put_end(piece) : 0)) {
             piece->first_ns = piece->records++ ? piece->first_ns : record.time;
             piece->last_ns = record.time;
             coder->pending += piece->used - used;
@@ -214,9 +237,11 @@ static PyObject *transcoder_take(Transcoder *coder, PyObject *unused)
         const Piece *piece = &coder->pieces[number];
         if (!piece->records && !piece->missed)
             continue;
-        PyObject *item = Py_BuildValue("InLLLy#", (unsigned int)piece->cpu, piece->records, (long long)piece->first_ns,
+        Py_ssize_t ends_size = piece->ends ? piece->records * (Py_ssize_t)sizeof *piece->ends : 0;
+        PyObject *item = Py_BuildValue("InLLLy#y#", (unsigned int)piece->cpu, piece->records, (long long)piece->first_ns,
                                        (long long)piece->last_ns, (long long)piece->missed,
-                                       piece->data ? piece->data : "", (Py_ssize_t)piece->used);
+                                       piece->data ? piece->data : "", (Py_ssize_t)piece->used,
+                                       piece->ends ? (const char *)piece->ends : "", ends_size);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);
@@ -235,7 +260,7 @@ static PyObject *transcoder_left_out(Transcoder *coder, void *unused)
 static PyMethodDef transcoder_methods[] = {
     {"add", (PyCFunction)transcoder_add, METH_O, "Take in a batch; return how many bytes wait to be taken."},
     {"take", (PyCFunction)transcoder_take, METH_NOARGS,
-     "Return [(cpu, records, first time, last time, missed before, bytes)], and begin anew."},
+     "Return [(cpu, records, first time, last time, missed before, bytes, ends)], and begin anew."},
     {NULL},
 };
 

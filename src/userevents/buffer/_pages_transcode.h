@@ -32,6 +32,8 @@ typedef struct {
     Py_ssize_t records;
     char *data;
     size_t used, room;
+    uint32_t *ends; /* where each record ends in the data, if that is asked for */
+    Py_ssize_t ends_room;
 } Piece;
 
 typedef struct {

@@ -7,15 +7,18 @@ Source: https://arrow.apache.org/docs/format/CDataInterface.html
 """
 
 import ctypes
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from errno import EIO
 from itertools import count
 from typing import Any, Final, NamedTuple
 
 Schema = tuple[tuple[str, str, int], ...]
-"""Columns: name, Arrow format, bytes of one value (0: it varies). `CODED` is text by dictionary."""
+"""Columns: name, Arrow format or one of the two below, bytes of one value (0: it varies)."""
 CODED: Final = "d:u"
-"""Each row holds the number (int32) of its text in the column's dictionary."""
+"""Text: each row holds the number (int32) of its text in the column's dictionary."""
+JSON: Final = "json"
+"""Text that is JSON, and said to be: Arrow's extension type."""
 
 
 class Buffers(NamedTuple):
@@ -29,6 +32,10 @@ class Buffers(NamedTuple):
 Failed = Callable[[BaseException], None]
 
 _NULLABLE: Final = 2
+_EXTENSION: Final = ((b"ARROW:extension:name", b"arrow.json"), (b"ARROW:extension:metadata", b""))
+_METADATA: Final = struct.pack("<i", len(_EXTENSION)) + b"".join(
+    struct.pack("<i", len(word)) + word for pair in _EXTENSION for word in pair
+)
 
 
 class _ArrowSchema(ctypes.Structure):
@@ -113,12 +120,11 @@ def _pointers(kind: Any, structures: Sequence[Any]) -> Any:
 
 
 def _described(name: str, format_: str) -> Any:
-    is_coded = format_ == CODED
-    texts = ctypes.pointer(_described("", "u")) if is_coded else None
-    found = _ArrowSchema(
-        b"i" if is_coded else format_.encode(), name.encode(), None, _NULLABLE, 0, None, texts, _release_schema
-    )
-    found.private_data = _give(found.format, found.name, texts, found._objects)
+    texts = ctypes.pointer(_described("", "u")) if format_ == CODED else None
+    metadata = _METADATA if format_ == JSON else None
+    words = {CODED: "i", JSON: "u"}.get(format_, format_).encode(), name.encode(), metadata
+    found = _ArrowSchema(*words, _NULLABLE, 0, None, texts, _release_schema)
+    found.private_data = _give(words, texts, found._objects)
     return found
 
 

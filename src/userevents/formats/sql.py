@@ -8,24 +8,27 @@ The SQL may come from anywhere: it reads and writes no file and loads no extensi
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from ..buffer.merge import Batch
 from ..errors import Unusable, UserEventsError
-from .arrow import LazyColumns, PureChunk
+from .arrow import LazyColumns, PureChunk, Schema
 from .columns import schema_of
 from .model import Event
 from .pairs import Pair
 from .spans import SCHEMA as SPAN_SCHEMA
 from .spans import span_chunks
 from .sql_columns import names_needed, needed_columns
+from .sql_events import SCHEMA as EVENTS_SCHEMA
+from .sql_events import event_chunks, events_view
 from .sql_text import (
     EVENTS,
     HOSTS,
     LOSSES,
     PROCESSES,
+    RECORDS,
     SPANS,
-    events_view,
     host_in_sql,
     host_rows,
     literal,
@@ -89,11 +92,10 @@ class Database:
         self._progress = progress
         self._duckdb = _duckdb()
         self._names = table_names(trace.events.values(), (HOSTS,) if trace.hosts else ())
-        self._bound: set[int] = set()
+        self._bound: dict[int | str, Schema] = {}
         self._together: dict[int, tuple[PureChunk, ...]] = {}
         self._problem: BaseException | None = None
         self._read = 0
-        self._has_events = False
         self._reading = threading.Lock()
         self._connection = self._duckdb.connect(config={"python_enable_replacements": "false"})
         self._sealed = allow_files
@@ -143,7 +145,6 @@ class Database:
     def tables(self) -> list[Table]:
         """Describe every table that has rows, and what there is always; counting reads the file once, undecoded."""
         counts = self._trace.counts()
-        self._make_events(counts)
         found = []
         for event in self._trace.events.values():
             if counts.get(event.id):
@@ -180,6 +181,7 @@ class Database:
             self._fill(HOSTS, _HOST_COLUMNS, host_rows(self._trace))
         self._make_processes()
         self._make_losses()
+        self._make_events()
         if self._pairs:
             self._connection.register(SPANS, LazyColumns(SPAN_SCHEMA, self._spans, failed=self._failed))
 
@@ -195,12 +197,12 @@ class Database:
         self._connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT *, {host} AS host FROM {quoted(lazy)}")
 
     def _lazy(self, event: Event) -> LazyColumns:
-        return LazyColumns(
-            schema_of(event, coded=True),
-            lambda: self._chunks(event, self._needed),
-            lambda: self._bound.add(event.id),
-            self._failed,
-        )
+        schema = schema_of(event, coded=True)
+        return self._table(event.id, schema, lambda: self._chunks(event, self._needed))
+
+    def _table(self, key: int | str, schema: Schema, chunks: Callable[[], Iterator[PureChunk]]) -> LazyColumns:
+        """Return columns that are noted as bound, under their key, when DuckDB asks what they are."""
+        return LazyColumns(schema, chunks, lambda: self._bound.update({key: schema}), self._failed)
 
     def _make_processes(self) -> None:
         _ = self._trace.ledger  # of a raw recording, this is what makes the processes known in full
@@ -222,13 +224,11 @@ class Database:
             marks = ", ".join("?" * len(rows[0]))
             self._connection.executemany(f"INSERT INTO {quoted(name)} VALUES ({marks})", rows)
 
-    def _make_events(self, counts: dict[int, int]) -> None:
-        """Make the view over every event that has records."""
-        if self._has_events:
-            return
-        self._has_events = True
-        chosen = [event for event in self._trace.events.values() if counts.get(event.id)]
-        self._connection.execute(events_view(self._trace, {event: self._names[event.id] for event in chosen}))
+    def _make_events(self) -> None:
+        """Make the table of all records, and the view of it."""
+        chunks = partial(event_chunks, self._trace, self._counted)
+        self._connection.register(RECORDS, self._table(RECORDS, EVENTS_SCHEMA, lambda: chunks(self._needed)))
+        self._connection.execute(events_view(self._trace))
 
     def _seal(self, output: str | None = None) -> None:
         """Let no SQL reach a file, but for `output`; this can be said once, and not be taken back."""
@@ -243,8 +243,6 @@ class Database:
     # Reading while DuckDB asks.
 
     def _begin(self, sql: str) -> None:
-        if EVENTS in sql.casefold():
-            self._make_events(self._trace.counts())
         self._bound.clear()
         self._needed = self._needs(sql)
         self._bound.clear()
@@ -259,17 +257,17 @@ class Database:
         """
         scans = needed_columns(self._duckdb, self._connection, sql) if self._is_sure else None
         self._is_sure = scans is not None
-        bound = [schema_of(self._trace.events[each]) for each in self._bound]
-        return names_needed(scans, bound)
+        return names_needed(scans, self._bound.values())
 
     def _chunks(self, event: Event, needed: frozenset[str] | None) -> Iterator[PureChunk]:
-        """Give an event's records: as they are read where the statement needs no other event, else read together."""
-        if len(self._bound) < 2:
+        """Give an event's records: as they are read; of a small trace, those of several events are read together."""
+        bound = {each for each in self._bound if isinstance(each, int)}
+        if len(bound) < 2 or self._trace.source.data_size > _TOGETHER_SIZE:
             yield from self._trace.chunks(event, self._counted, needed)
             return
         with self._reading:
             if event.id not in self._together:
-                events = [self._trace.events[each] for each in {*self._bound, event.id}]
+                events = [self._trace.events[each] for each in {*bound, event.id}]
                 for each, columns in zip(events, self._trace.columns_of(events, self._counted, needed), strict=True):
                     self._together[each.id] = columns.chunks
         yield from self._together[event.id]
@@ -302,6 +300,8 @@ class Database:
 
 
 _RESULT: Final = "userevents_result"
+_TOGETHER_SIZE: Final = 64 << 20
+"""Up to so many bytes of pages, the columns of a statement's events are kept while it runs, and not read for each."""
 _ROWS_AT_ONCE: Final = 1024
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from .columns import schema_of
 from .ledger import AFTER_WORDS
 from .model import PIDS_A_HOST, Event
 from .trace import Trace
@@ -16,6 +15,8 @@ SPANS: Final = "spans"
 HOSTS: Final = "hosts"
 """Only in a trace of several hosts."""
 OWN_TABLES: Final = (EVENTS, PROCESSES, LOSSES, SPANS)
+RECORDS: Final = "userevents_records"
+"""The table that `events` is a view of."""
 
 # fmt: off
 _RESERVED: Final = frozenset({
@@ -28,10 +29,6 @@ _RESERVED: Final = frozenset({
     "variadic", "when", "where", "window", "with",
 })
 # fmt: on
-_NO_PART: Final = (
-    "SELECT NULL::BIGINT AS ts_ns, NULL::INT AS cpu, NULL::BIGINT AS pid, NULL::INT AS tid, "
-    "NULL::VARCHAR AS system, NULL::VARCHAR AS event, NULL::JSON AS fields WHERE false"
-)
 
 
 def quoted(name: str) -> str:
@@ -75,19 +72,6 @@ def table_names(events: Iterable[Event], own: Sequence[str] = ()) -> dict[int, s
     return names
 
 
-def events_view(trace: Trace, tables: dict[Event, str]) -> str:
-    """Return the statement that makes the view over these events, each with the name of its table."""
-    offset = wall_offset_ns(trace)
-    parts = [_part(event, table) for event, table in tables.items()] or [_NO_PART]
-    host = f", {host_in_sql(trace, 'e.pid')} AS host" if trace.hosts else ""
-    time = "NULL::TIMESTAMP_NS" if offset is None else f"make_timestamp_ns(ts_ns + {offset})"
-    return (
-        f"CREATE VIEW {EVENTS} AS SELECT ts_ns, {time} AS time, cpu, e.pid, tid, p.process, system, event, fields{host}"
-        f" FROM ({' UNION ALL '.join(parts)}) e LEFT JOIN "
-        f"(SELECT pid, any_value(process) AS process FROM {PROCESSES} GROUP BY pid) p ON e.pid = p.pid"
-    )
-
-
 def host_in_sql(trace: Trace, pid: str = "pid") -> str:
     """Return the expression that tells a record's host from its pid, in a trace of several hosts."""
     names = [""] * (max(host.number for host in trace.hosts) + 1)
@@ -100,16 +84,6 @@ def host_rows(trace: Trace) -> list[tuple[Any, ...]]:
     """Return the rows of the table of hosts."""
     columns = ("number", "name", "offset_ns", "uncertainty_ns", "drift_ppm", "missing", "missing_records", "ended")
     return [tuple(getattr(host, column) for column in columns) for host in trace.hosts]
-
-
-def _part(event: Event, table: str) -> str:
-    """Return the SELECT that gives an event's records to `events`."""
-    keys = [name for name, _, _ in schema_of(event)[4:]]
-    fields = ", ".join(f"{literal(key)}, {quoted(key)}" for key in keys)
-    return (
-        f"SELECT ts_ns, cpu, pid, tid, {literal(event.system)} AS system, {literal(event.name)} AS event, "
-        f"json_object({fields}) AS fields FROM {quoted(table)}"
-    )
 
 
 def wall_offset_ns(trace: Trace) -> int | None:

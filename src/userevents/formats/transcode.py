@@ -4,6 +4,7 @@ A program is a tuple of steps ``(code, field, number, literal)``, run for each r
 below. `Transcoder` is the C one where the extension is there, and else `PureTranscoder`, which says what both do.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -106,7 +107,10 @@ def varint(number: int) -> bytes:
 
 
 class Piece(NamedTuple):
-    """The bytes of records in time order. `missed` records are known to be lost before it; -1: some, 0: none."""
+    """The bytes of records in time order. `missed` records are known to be lost before it; -1: some, 0: none.
+
+    `ends`: where each record's bytes end, as u32 numbers, if that was asked for.
+    """
 
     cpu: int
     records: int
@@ -114,6 +118,7 @@ class Piece(NamedTuple):
     last_ns: int
     missed: int
     data: bytes
+    ends: bytes = b""
 
 
 @dataclass(slots=True)
@@ -124,6 +129,12 @@ class _Filling:
     first_ns: int = 0
     last_ns: int = 0
     data: bytearray = field(default_factory=bytearray)
+    ends: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def done(self) -> Piece:
+        return Piece(
+            self.cpu, self.records, self.first_ns, self.last_ns, self.missed, bytes(self.data), self.ends.tobytes()
+        )
 
 
 Plan = Callable[[int], Program | None]
@@ -151,17 +162,25 @@ class Coding:
 class PureTranscoder:
     """Transcodes batches. `shift` is added to every time, `quote` gives the JSON of text and of odd floats.
 
-    Pieces are cut where records were lost; `by_cpu`: there are pieces of each CPU. `left_out` records did not fit.
+    Pieces are cut where records were lost; `by_cpu`: there are pieces of each CPU; `with_ends`: they have `ends`.
+    `left_out` records did not fit.
     """
 
     def __init__(
-        self, plan: Plan, who: Who, quote: Callable[[str | float], bytes], shift: int = 0, by_cpu: bool = False
+        self,
+        plan: Plan,
+        who: Who,
+        quote: Callable[[str | float], bytes],
+        shift: int = 0,
+        by_cpu: bool = False,
+        with_ends: bool = False,
     ) -> None:
         self._plan = plan
         self._who = who
         self._quote = quote
         self._shift = shift
         self._by_cpu = by_cpu
+        self._with_ends = with_ends
         self._programs: dict[int, Program | None] = {}
         self._known: dict[tuple[int, int, int], bytes | None] = {}
         self._pieces: list[_Filling] = []
@@ -178,7 +197,9 @@ class PureTranscoder:
     def take(self) -> list[Piece]:
         """Return what is done, and begin anew."""
         pieces = [
-            Piece(each.cpu, each.records, each.first_ns, each.last_ns, each.missed, bytes(each.data))
+            Piece(
+                each.cpu, each.records, each.first_ns, each.last_ns, each.missed, bytes(each.data), each.ends.tobytes()
+            )
             for each in self._pieces
             if each.records or each.missed
         ]
@@ -208,6 +229,8 @@ class PureTranscoder:
         piece.last_ns = time
         piece.records += 1
         piece.data += data
+        if self._with_ends:
+            piece.ends.append(len(piece.data))
         self._pending += len(data)
 
     def _piece(self, run: PureRun, missed: int) -> _Filling:
