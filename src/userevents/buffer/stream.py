@@ -8,6 +8,7 @@ caller for bytes at an offset, so that files of any size are read with little me
 import json
 from collections.abc import Callable, Iterator, Mapping
 from struct import Struct
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ..abi.ring_buffer import PAGE_DATA_SIZE, PAGE_HEADER_SIZE, PAGE_SIZE
@@ -41,6 +42,7 @@ HOST: Final = 10
 CLOCK: Final = 11
 BATCH: Final = 12
 FLEET: Final = 13
+RULE: Final = 14
 
 PART_CONTINUES: Final = 1
 """Flag of a part: the first of its page that was recorded, but not the first of the page."""
@@ -52,6 +54,7 @@ RUN_CPUS: Final = 1
 MAX_FRAME_SIZE: Final = 1 << 26
 MAX_FACTS_SIZE: Final = 1 << 23
 _CHUNK: Final = 1 << 18
+_NO_FACTS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 def pack_start() -> bytes:
@@ -109,9 +112,14 @@ def pack_threads(stream: int, names: Mapping[int, str]) -> bytes:
     return _pack_json(THREADS, stream, {str(tid): name for tid, name in names.items()})
 
 
-def pack_end(reason: str, mono_ns: int) -> bytes:
-    """Return the END frame, the last of a recording that was ended."""
-    return _pack_json(END, 0, {"reason": reason, "mono_ns": mono_ns})
+def pack_end(reason: str, mono_ns: int, facts: Mapping[str, object] = _NO_FACTS) -> bytes:
+    """Return the END frame, the last of a recording that was ended; `facts` are those of a window (since_ns, ...)."""
+    return _pack_json(END, 0, {"reason": reason, "mono_ns": mono_ns, **facts})
+
+
+def pack_rule(facts: Mapping[str, object]) -> bytes:
+    """Return a RULE frame: a flight rule that held: rule, mono_ns, what, pid, comm, count."""
+    return _pack_json(RULE, 0, facts)
 
 
 def pack_note(text: str) -> bytes:

@@ -26,6 +26,13 @@ def complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return sorted(name for name in names if name.startswith(incomplete))[:_AT_MOST]
 
 
+def complete_declared(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of events that live programs declare."""
+    from .sessions import declared_names
+
+    return [name for name in declared_names() if name.startswith(incomplete)]
+
+
 def complete_file_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the events of the trace that is named on the line; none before it is."""
     from ..formats import open_trace

@@ -18,8 +18,7 @@ from typing import Final, NamedTuple
 
 from ..control.events import USER_SYSTEMS, EventName, Pattern
 from ..fields import Field
-from ..fields.filter import Filter, FilterError, parse_filter
-from ..fields.filter_messages import MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN
+from ..fields.filter import Filter, FilterError, parse_filter, syntax_problem
 
 _OPERATORS: Final[dict[str, Callable[[int, int], bool]]] = {
     "==": operator.eq,
@@ -37,7 +36,6 @@ _BEFORE: Final = re.compile(r"\s+before\s+")
 _QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CONNECTIVE: Final = re.compile(r"&&|\|\|")
 _COMPARES: Final = re.compile(r"[=!<>~&]")
-_SYNTAX: Final = (MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN)
 _LAST_KEPT: Final = 5
 _REFUSED_KEPT: Final = 100
 _DECLARED: Final = re.compile(r"[^\s:;]+")
@@ -236,8 +234,6 @@ def _blanked(text: str) -> str:
 
 def _check_syntax(condition: str) -> None:
     """Raise `Wrong` for what is no condition whatever the fields are."""
-    try:
-        parse_filter(condition, ())
-    except FilterError as error:
-        if error.message in _SYNTAX:
-            raise Wrong(error.reason) from None
+    problem = syntax_problem(condition)
+    if problem is not None:
+        raise Wrong(problem)

@@ -90,6 +90,12 @@ class Program:
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
+    @property
+    def status(self) -> int | None:
+        """How it ended, as wait(2) gives it; None while it runs."""
+        code = self._process.poll()
+        return code if code is None else -code if code < 0 else code << 8
+
     def wait(self) -> int:
         """Wait for the end; returns the exit code as `poll` does."""
         self._process.wait()

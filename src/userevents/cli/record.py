@@ -1,19 +1,21 @@
 """`userevents record`: trace a program, or every program, into a trace.dat."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from .complete import complete_declared
 from .console import fail, size_option, time_option
 from .launch import NOT_EXECUTABLE
+from .rule_options import RuleWish, rule_options
+
+if TYPE_CHECKING:
+    from .recording import Recording, Wish
 
 _BUFFER_MAX = 64 << 20
-
-
-def _complete_event(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from .sessions import declared_names
-
-    return [name for name in declared_names() if name.startswith(incomplete)]
 
 
 def choose_providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,11 +61,14 @@ def _refuse_what_does_not_go_together(
     "patterns",
     multiple=True,
     metavar="PATTERN",
-    shell_complete=_complete_event,
+    shell_complete=complete_declared,
     help="Events to record, [SYSTEM:]EVENT with * ? [] (default: all). Also those declared later. Repeatable.",
 )
 @click.option(
-    "-o", "--output", default="trace.dat", show_default=True, metavar="FILE", help="Where the trace goes (mode 0600)."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where the trace goes (mode 0600) [trace.dat]; with --on a directory for its traces [.].",
 )
 @click.option(
     "-p",
@@ -79,6 +84,7 @@ def _refuse_what_does_not_go_together(
     "--max-size", callback=size_option, metavar="SIZE", help="Stop at this much data (64M), or begin the next file."
 )
 @click.option("--flight", is_flag=True, help="Keep only the newest, in memory; write it out at the end or by 'dump'.")
+@rule_options
 @click.option(
     "--buffer-size", callback=_buffer_size, metavar="SIZE", help="Memory for each program's events (64K to 64M) [2M]."
 )
@@ -108,12 +114,13 @@ def _refuse_what_does_not_go_together(
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 def record(
     patterns: tuple[str, ...],
-    output: str,
+    output: str | None,
     pids: tuple[int, ...],
     everyone: bool,
     duration: float | None,
     max_size: int | None,
     flight: bool,
+    asked: RuleWish | None,
     buffer_size: int | None,
     rotate: int | None,
     providers: tuple[str, ...],
@@ -135,16 +142,14 @@ def record(
     userevents record --calls 'shop.*:*' -- python app.py
     userevents record --calls 'shop.*:*' --pid 1234
     userevents record --flight --buffer-size 16M -- python app.py
+    userevents record --flight --on 'request if status >= 500' --before 10s --after 5s -o flights
     """
-    from ..errors import NoTracer, Refused, Unusable
-    from .flight import FlightRecording
-    from .launch import NotStarted, find_or_fail
-    from .recording import Recording, Wish
+    from .recording import Wish
 
     _refuse_what_does_not_go_together(rotate, max_size, flight, calls, bool(program or pids))
     wish = Wish(
         patterns=patterns or ("*",),
-        output=output,
+        output=output or ("." if asked else "trace.dat"),
         pids=pids,
         everyone=everyone,
         duration_s=duration,
@@ -158,9 +163,24 @@ def record(
         door=door,
         asks=_is_chosen("providers") or bool(calls),
     )
-    path = find_or_fail(program[0]) if program else None
+    if asked:
+        from .flight_rules import RuleRecording
+
+        _run(wish, partial(RuleRecording, asked=asked))
+    from .flight import FlightRecording
+    from .recording import Recording
+
+    _run(wish, FlightRecording if flight else Recording)
+
+
+def _run(wish: "Wish", kind: "Callable[[Wish, str | None], Recording]") -> NoReturn:
+    """Record once, and end with the exit code."""
+    from ..errors import NoTracer, Refused, Unusable
+    from .launch import NotStarted, find_or_fail
+
+    path = find_or_fail(wish.argv[0]) if wish.argv else None
     try:
-        sys.exit((FlightRecording if flight else Recording)(wish, path).run())
+        sys.exit(kind(wish, path).run())
     except NotStarted as error:
         fail(str(error), NOT_EXECUTABLE)
     except (NoTracer, Unusable, Refused) as error:

@@ -84,6 +84,7 @@ def _show(trace: "Trace", wish: Wish) -> None:
     from ..formats.choice import Choice
 
     top = _top(trace, wish)
+    _tell_rules(trace, wish)
     _tell_losses(trace, wish)
     told = _tell_notes(trace, 0)
     choice = Choice(wish.patterns, wish.pids)
@@ -112,6 +113,17 @@ def _top(trace: "Trace", wish: Wish) -> "Top | None":
     names = sorted({name for each in matching for name in each.keys})
     found = f"its fields are {', '.join(names) or 'none'}" if matching else "the trace has no such event"
     raise click.BadParameter(printable(f"event '{event}' has no field '{key}': {found}"), param_hint="--top")
+
+
+def _tell_rules(trace: "Trace", wish: Wish) -> None:
+    """Say which flight rules the trace was written for, and how its window was held."""
+    from .console import say
+
+    for line in trace.flight.lines():
+        if wish.form == "table":
+            click.echo(line)
+        else:
+            say(line)
 
 
 def _tell_losses(trace: "Trace", wish: Wish) -> None:
@@ -209,7 +221,7 @@ def _write_json(trace: "Trace", summary: "Summary | None", top: "Top | None") ->
     from ..formats.text import json_line
 
     if summary is not None:
-        found = summary_json(summary, trace.ledger)
+        found = summary_json(summary, trace.ledger, trace.flight)
         if trace.hosts:
             found["hosts"] = list(map(to_json, trace.hosts))
         click.echo(json.dumps(found))

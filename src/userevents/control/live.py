@@ -4,9 +4,10 @@ Works on our tree and on a kernel's. What an event's records mean is for whoever
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..abi import tracefs as abi
 from ..abi.ring_buffer import PAGE_SIZE
@@ -38,8 +39,9 @@ class Followed(NamedTuple):
 class Live:
     """Follows the events that `patterns` match, those registered later too; `where` is a filter of the kernel's kind.
 
-    `refused` is told of an event that cannot be followed, such as one that lacks a field of `where`. Close it, and
-    the instance goes.
+    `refused` is told of an event that cannot be followed, such as one that lacks a field of `where`. With a `selection`
+    (rules of `InstanceControl.set_selection`) only of some processes, and from each event's first record on: our
+    tracer alone can do that. Close it, and the instance goes.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Live:
         patterns: Sequence[Pattern],
         where: str = "",
         refused: Callable[[EventName, Refused, str], None] = lambda name, refused, log: None,
+        selection: Sequence[str] = (),
     ) -> None:
         self.access = access
         self._patterns = tuple(patterns)
@@ -61,6 +64,11 @@ class Live:
         try:
             self._write(abi.BUFFER_PERCENT, "0")
             self._open()
+            self._early = bool(selection)
+            if selection:
+                self._instance.set_selection(selection)
+                self._instance.watch(where)
+                self._instance.set_patterns(map(str, patterns))
         except BaseException:
             self.close()
             raise
@@ -78,15 +86,22 @@ class Live:
                     continue
                 self._known.add(key)
                 layout = control.format
-                if self._where:
-                    control.set_filter(self._where)
-                control.set_enabled(True)
+                self._enable(control)
             except Refused as refused:
                 if refused.name not in _GONE:
                     self._refused(name, refused, "".join(control.errors()[-1:]))
             else:
                 found.append(Followed(name, layout))
         return found
+
+    def _enable(self, control: EventControl) -> None:
+        if self._early:
+            if error := control.filter.error:
+                raise Refused(errno.EINVAL, error)
+            return
+        if self._where:
+            control.set_filter(self._where)
+        control.set_enabled(True)
 
     def set_patterns(self, patterns: Sequence[Pattern]) -> None:
         """Follow what these match and nothing else; `look` takes up what is new."""
@@ -148,7 +163,7 @@ class Live:
 
 
 @contextlib.contextmanager
-def live(access: Access, patterns: Sequence[Pattern], where: str = "", **told: Callable[..., None]) -> Iterator[Live]:
+def live(access: Access, patterns: Sequence[Pattern], where: str = "", **told: Any) -> Iterator[Live]:
     """Follow events as long as this lasts."""
     following = Live(access, patterns, where, **told)
     try:

@@ -169,9 +169,28 @@ class InstanceControl:
         """Be a flight recording: the stream gives nothing, the programs keep the newest, `dump` hands it out."""
         self._write_own(abi.OWN_CONTROL, ["flight"])
 
+    def watch(self, where: str = "") -> None:
+        """Have the patterns' events in the rings, from their first record on; `where` is a filter of the kernel's kind.
+
+        An event that it does not suit stays disabled, and its ``filter`` says why.
+        """
+        self._write_own(abi.OWN_CONTROL, [f"watch {where}".rstrip()])
+
     def dump(self, name: str, since_ns: int = 0) -> None:
         """Put what the flight recording `name` holds into this stream, from a monotonic time on, and end it."""
         self._write_own(abi.OWN_CONTROL, [f"dump {name} {since_ns}"])
+
+    def capture(self, name: str, since_ns: int, until_ns: int) -> None:
+        """Put what the flight recording `name` holds from a monotonic time on, and what comes next, into this stream.
+
+        It ends with what was written before `until_ns`; `extend` may put that off.
+        """
+        self.extend(until_ns)
+        self._write_own(abi.OWN_CONTROL, [f"capture {name} {since_ns}"])
+
+    def extend(self, until_ns: int) -> None:
+        """Let a capture end before that monotonic time."""
+        self._write_own(abi.OWN_CONTROL, [f"until {until_ns}"])
 
     def info(self) -> dict[str, object]:
         """What the tracer says of this instance; empty for a kernel."""

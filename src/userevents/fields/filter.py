@@ -41,6 +41,7 @@ __all__ = [
     "filter_file_text",
     "parse_filter",
     "subsystem_error",
+    "syntax_problem",
     "written_filter",
 ]
 
@@ -98,6 +99,23 @@ class Filter:
 
     def __repr__(self) -> str:
         return f"Filter({self.text!r})"
+
+
+_SYNTAX: Final = (MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN)
+
+
+def syntax_problem(text: str) -> str | None:
+    """Say what is wrong with a filter whatever an event's fields are; None where that depends on them.
+
+    >>> syntax_problem("latency > 5") is None, syntax_problem("(latency > 5") is None
+    (True, False)
+    """
+    try:
+        parse_filter(text, ())
+    except FilterError as error:
+        if error.message in _SYNTAX:
+            return error.reason
+    return None
 
 
 def parse_filter(text: str, fields: tuple[Field, ...], *, cpus: int = CPUS_MAX) -> Filter:

@@ -116,6 +116,7 @@ def _section(recording: Recording, pages: Pages, processes: list[Process], ledge
         ],
         "ledger": to_json(ledger),
         "notes": recording.notes,
+        "rules": recording.rules,
     }
     if recording.hosts:
         section["hosts"] = [host_json(host) for host in recording.hosts.by_name.values()]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ..buffer.merge import Batch, interleave
 from ..buffer.run import ANY, Run
+from .flight import NO_FLIGHT
 from .hosts import Host
 from .ledger import Ledger
 from .model import Event, Process
@@ -25,6 +26,7 @@ class PerfSource:
         self.clock = file.clock
         self.header = file.header
         self.notes = file.notes
+        self.flight = NO_FLIGHT
         self.processes: list[Process] = []
         self.hosts: list[Host] = []
         self.comms: Mapping[int, str] = file.cmdlines

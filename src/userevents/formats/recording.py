@@ -17,6 +17,7 @@ from ..errors import Malformed, Refused
 from ..fields import Field, parse_fields
 from . import facts
 from .cursor import ReadAt, reader_of
+from .flight import MAX_INSTANTS
 from .hosts import Hosts, Scope
 from .model import PIDS_A_HOST, Process
 
@@ -27,7 +28,17 @@ MAX_RINGS = 256
 MAX_CPUS = 4096
 MAX_NOTES = 100
 _OF_HOSTS = frozenset({wire.HOST, wire.CLOCK, wire.BATCH})
-_FACTS = _OF_HOSTS | {wire.HEADER, wire.STREAM, wire.EVENT, wire.LEDGER, wire.THREADS, wire.END, wire.NOTE, wire.FLEET}
+_FACTS = _OF_HOSTS | {
+    wire.HEADER,
+    wire.STREAM,
+    wire.EVENT,
+    wire.LEDGER,
+    wire.THREADS,
+    wire.END,
+    wire.NOTE,
+    wire.FLEET,
+    wire.RULE,
+}
 _NONE = (1 << 64) - 1
 
 
@@ -90,6 +101,8 @@ class Recording:
         self.hosts = Hosts()
         """Empty, but for a recording of several hosts."""
         self.notes: list[str] = []
+        self.rules: list[dict[str, object]] = []
+        """The facts of flight rules that held."""
         self.data_size = 0
         self.page_ts = array("Q")
         self.page_cpu = array("H")
@@ -158,6 +171,8 @@ class Recording:
         elif frame.kind == wire.NOTE:
             text = facts.text(found, "text")
             self.note(f"{hosts.current.host.name}: {text}" if hosts.current else text)
+        elif frame.kind == wire.RULE:
+            self.rules += [found] if len(self.rules) < MAX_INSTANTS else []
         elif frame.kind == wire.STREAM:
             self._add_stream(frame.stream, found)
         elif stream := self._stream_of(frame.stream):

@@ -14,6 +14,7 @@ from ..buffer.run import ANY, Run, runs_in
 from ..errors import Malformed, Refused
 from ..fields import parse_fields, parse_format
 from . import facts
+from .flight import Flight, read_flight
 from .hosts import Host
 from .hosts import from_json as from_stored
 from .ledger import Ledger, from_json
@@ -39,6 +40,7 @@ class Source(Protocol):
     format_texts: Mapping[int, str]
     """The `format` texts of events that are no user events, by id."""
     notes: list[str]
+    flight: Flight
     header: dict[str, object]
     hosts: list[Host]
     """Whose processes they are, in a trace of several hosts; else empty."""
@@ -102,6 +104,7 @@ class RecordingSource:
         self.header = recording.header
         self.hosts = sorted(recording.hosts.by_name.values(), key=lambda host: host.number)
         self.notes = recording.notes
+        self.flight = read_flight(recording.rules, recording.end)
         self.data_size = recording.data_size
         self.done_size = 0
         self.comms: Mapping[int, str] = {}
@@ -155,6 +158,7 @@ class TraceDatSource:
         self.kind = f"trace.dat version {file.version}"
         self.header = facts.mapping(section, "header")
         self.notes += facts.texts(section, "notes")[:MAX_NOTES]
+        self.flight = read_flight(facts.mappings(section, "rules"), facts.mapping(section, "end"))
         self._ledger = from_json(facts.mapping(section, "ledger")) if file.section is not None else None
         self.processes = [_process(each) for each in facts.mappings(section, "processes")]
         self.hosts = [from_stored(each) for each in facts.mappings(section, "hosts")]

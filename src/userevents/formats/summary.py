@@ -14,6 +14,7 @@ from ..buffer.page import body_start
 from ..buffer.run import Run
 from .choice import Choice, Pattern
 from .decoder import Decoder
+from .flight import NO_FLIGHT, Flight
 from .ledger import AFTER_WORDS, REASON_WORDS, Ledger
 from .model import Event, Process, Record
 from .rows import Row as RecordRow
@@ -208,8 +209,8 @@ def ledger_verdict(ledger: Ledger) -> str:
     return f"not balanced: {attempts:,} attempts and {committed:,} committed records are unaccounted for"
 
 
-def summary_json(summary: Summary, ledger: Ledger | None) -> dict[str, object]:
-    """Return a summary as one JSON object: rows, totals, and the ledger's figures (null without one)."""
+def summary_json(summary: Summary, ledger: Ledger | None, flight: Flight = NO_FLIGHT) -> dict[str, object]:
+    """Return a summary as one JSON object: rows, totals, the ledger's figures and the flight rules (null without)."""
     rows = [
         {
             "process": row.process,
@@ -228,4 +229,5 @@ def summary_json(summary: Summary, ledger: Ledger | None) -> dict[str, object]:
     return {"records": summary.records, "first_ns": summary.first_ns, "last_ns": summary.last_ns} | {
         "rows": rows,
         "ledger": figures,
+        "flight": flight.as_json() if flight.instants else None,
     }

@@ -58,6 +58,8 @@ class Trace:
         """Where its processes ran, if it is a trace of several hosts; else empty."""
         self.clock = source.clock
         self.notes = source.notes
+        self.flight = source.flight
+        """The flight rules that it was written for."""
         self._ledger: Ledger | None = None
         self._has_ledger = False
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from ..buffer.page import walk
+from ..buffer.run import Run
 from ..engine import UserEvent, Writer
 from ..instance import Instance, Intake, Moments
 from ..session.layout import COUNTER_NAMES, DROP_REASONS, PAGE_CPUS_IN_RECORDS
@@ -90,6 +90,9 @@ class FedProgram:
         """Whether the last read came to the end of what there was."""
         self.cpu = 0
         """Where it wrote last."""
+        self._untaken = b""
+        """The ids of events that nobody takes, packed."""
+        self._looked_at: tuple[int, ...] = ()
         self._held = 0
         self._newest = max(program.rings, default=0)
         self._taken: deque[_Taken] = deque()
@@ -114,6 +117,11 @@ class FedProgram:
         return self._held < _HELD_SIZE
 
     @property
+    def read_to(self) -> dict[int, int]:
+        """Up to which page each ring has been read, by generation."""
+        return {generation: place.cursor.position.seq for generation, place in self._places.items()}
+
+    @property
     def is_idle(self) -> bool:
         """Whether all that was read is fed."""
         return not self._taken
@@ -132,6 +140,7 @@ class FedProgram:
             if generation > self._newest:
                 self._newest = generation
                 self._places[generation] = _Place(self.program.rings[generation], Position(0, 0), 0)
+        self._leave_out()
         in_use = self.program.session.generation_in_use()
         found: list[tuple[list[int], Page, list[int]]] = []
         self.known_ns, self.at_end = turn_ns, True
@@ -160,12 +169,26 @@ class FedProgram:
             self._taken.append(_Taken(place.last_ns, generation, cursor.position, cursor.passed, size))
 
     def _open(self, part: Part, place: _Place) -> tuple[list[int], Page, list[int]]:
-        times, starts, _, _, problem = walk(part.data, place.time_before if part.offset else part.ts)
-        self.damaged += bool(problem)
+        found = Run(part.data, place.time_before if part.offset else part.ts)
+        self.damaged += bool(found.problem)
+        times = found.times
         if times:
             place.time_before = place.last_ns = times[-1]
+        if self._untaken:
+            found = found.select(dropped=self._untaken)
+            times = found.times
         self.cpu = part.cpu
-        return times, Page(self, -1 if part.flags & PAGE_CPUS_IN_RECORDS else part.cpu, part.data), starts
+        return times, Page(self, -1 if part.flags & PAGE_CPUS_IN_RECORDS else part.cpu, part.data), found.starts
+
+    def _leave_out(self) -> None:
+        """Find out which of the program's events nobody takes: their records are passed over page by page."""
+        now = (len(self.program.events), *(instance.changes for instance in self.instances))
+        if now != self._looked_at:
+            self._looked_at = now
+            events = [item.event for item in self.program.events if item.event is not None]
+            taken = {event.id for event in events if self.takers(event)}
+            untaken = {event.id for event in events} - taken
+            self._untaken = b"".join(number.to_bytes(2, "little") for number in sorted(untaken))
 
     def fed(self, before_ns: int | None) -> None:
         """All records of before that time (None: all there were) have been fed."""

@@ -87,6 +87,11 @@ class Feed:
         """Whether anybody's rings are fed from a program."""
         return self._sources.get(program) is not None
 
+    def read_to(self, program: TracedProgram) -> dict[int, int]:
+        """Return up to which page each ring of a program has been read, by generation; nothing if it is not fed."""
+        source = self._sources.get(program)
+        return {} if source is None else source.read_to
+
     def give_back(self, program: TracedProgram) -> bool:
         """Let a program that nobody else reads have the room of what was fed; True if there was any."""
         source = self._sources.get(program)

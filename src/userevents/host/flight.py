@@ -17,7 +17,7 @@ from .counts import NOTHING, Ends, Snapshot, ends, passed_by
 from .program import DeclaredEvent, TracedProgram
 
 _READ_SIZE = 4 << 20
-_STEP_PAGES = 16
+COPY_PAGES = 16
 """Pages copied at a time: what is lost when the program overwrites the oldest just then."""
 _TRIES = 100
 _PAUSE_S = 0.0002
@@ -45,9 +45,9 @@ class FlightView:
         program.find_rings()
         if program.is_unread:
             program.unknown_past = 0
-            self._base = Ends(NOTHING, {})
+            self.base = Ends(NOTHING, {})
         else:
-            self._base = ends(program)
+            self.base = ends(program)
         for item in program.events:
             self.tell_event(item)
 
@@ -64,7 +64,7 @@ class FlightView:
 
     def dump(self, target: StreamQueue, since_ns: int) -> None:
         """Hand out what the rings hold now of this program, from `since_ns` on, and what became of the rest."""
-        for frame in self._declarations():
+        for frame in self.declarations():
             target.push(frame, None, 0)
         for attempt in range(_TRIES):
             if attempt:
@@ -75,7 +75,7 @@ class FlightView:
                 break
         for frame in copied.frames:
             target.push(frame, None, 0)
-        self._push_ledger(target, now.counts, copied.kept, copied.left_out)
+        target.push(self.ledger(now.counts, copied.kept, copied.left_out), None, 0)
 
     def _copy(self, now: Ends, since_ns: int) -> _Copied:
         """Copy what the rings hold from `since_ns` up to `now`."""
@@ -83,16 +83,16 @@ class FlightView:
         kept = left_out = 0
         is_lapped = False
         for generation, (until, _) in now.places.items():
-            place, passed = self._base.places.get(generation, (Position(0, 0), 0))
+            place, passed = self.base.places.get(generation, (Position(0, 0), 0))
             cursor = self.program.rings[generation].cursor(place, passed)
             cursor.catch_up()
             if since_ns:
                 left_out += seek_time(cursor, since_ns)
             start, begun, gone = cursor.position, cursor.passed, cursor.overwritten
-            time_before = _time_before(cursor)
+            before_start = time_before(cursor)
             copied: list[bytes] = []
             while True:
-                pieces = cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + _STEP_PAGES, 0)))
+                pieces = cursor.take(_READ_SIZE, min(until, Position(cursor.position.seq + COPY_PAGES, 0)))
                 if cursor.overwritten != gone:  # what was copied is older than what is gone: begin anew behind it
                     copied.clear()
                     begun, gone = cursor.passed, cursor.overwritten
@@ -101,25 +101,31 @@ class FlightView:
                     break
                 for piece in pieces:
                     is_rest = isinstance(piece, Part) and Position(piece.seq, piece.offset) == start
-                    before = time_before if is_rest else None
+                    before = before_start if is_rest else None
                     copied.append(frames.piece_frame(self.program, generation, piece, time_before=before))
             found += copied
             kept += cursor.passed - begun - (cursor.overwritten - gone)
             is_lapped |= cursor.position > until
         return _Copied(found, kept, left_out, is_lapped)
 
-    def _push_ledger(self, target: StreamQueue, counts: Snapshot, kept: int, left_out: int) -> None:
-        base = self._base.counts
-        overwritten = counts.committed - base.committed - kept - left_out
+    def ledger(self, counts: Snapshot, kept: int, left_out: int, missed: int = 0) -> bytes:
+        """Return the frame of the counts by now; what was neither kept nor left out nor missed is overwritten."""
+        base = self.base.counts
+        overwritten = counts.committed - base.committed - kept - left_out - missed
         settled = counts._replace(overwritten=base.overwritten + overwritten)
-        ledger = frames.ledger_frame(
-            self.program, base, settled, self._enabled, left_out=left_out, exact=base.exact and counts.exact
+        is_exact = base.exact and counts.exact
+        return frames.ledger_frame(
+            self.program, base, settled, self._enabled, missed=missed, left_out=left_out, exact=is_exact
         )
-        target.push(ledger, None, 0)
 
-    def _declarations(self) -> Iterator[bytes]:
+    def declarations(self) -> Iterator[bytes]:
+        """Yield who the program is, and what is known of it."""
+        yield frames.session_frame(self.program)
+        yield from self.known()
+
+    def known(self) -> Iterator[bytes]:
+        """Yield what the program has declared by now, the names of its threads, its problem."""
         program = self.program
-        yield frames.session_frame(program)
         for item in program.events:
             yield frames.event_frame(program, item, enabled=item.index in self._enabled)
         if program.threads:
@@ -130,20 +136,20 @@ class FlightView:
     def last_words(self) -> bytes:
         """Return what is left to tell of the program when its rings are given up: all it wrote is overwritten."""
         queue = StreamQueue()
-        for frame in self._declarations():
+        for frame in self.declarations():
             queue.push(frame, None, 0)
-        self._push_ledger(queue, ends(self.program).counts, 0, 0)
+        queue.push(self.ledger(ends(self.program).counts, 0, 0), None, 0)
         return queue.read(queue.size)
 
     def facts(self) -> dict[str, int]:
         """Return how many bytes the program's rings hold, and how many records it wrote since the beginning."""
         program = self.program
         passed = passed_by(program.session.counters(len(program.events)))
-        before = passed_by(self._base.counts.counters)
+        before = passed_by(self.base.counts.counters)
         return {"held": sum(ring.held_size for ring in program.rings.values()), "committed": passed - before}
 
 
-def _time_before(cursor: RingFile) -> int | None:
+def time_before(cursor: RingFile) -> int | None:
     """Return the time of the last record before the cursor in its page, None if there is none or the page is gone."""
     seq, offset = cursor.position
     try:

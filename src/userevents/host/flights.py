@@ -1,11 +1,13 @@
-"""All flight recordings of a tracer: the dumps that are asked of them, and the programs that died under them."""
+"""All flight recordings of a tracer: the dumps and windows asked of them, and the programs that died under them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from ..buffer import stream
 from ..errors import Malformed
-from ..instance import Instance
+from ..instance import Instance, Request
+from .capture import Capture
 from .flight import FlightView
 from .native_view import NativeFlight
 from .program import TracedProgram
@@ -38,29 +40,47 @@ class Flights:
     def __init__(self, log: Callable[[str, str], None]) -> None:
         self._log = log
         self._dumps: list[_Dump] = []
+        self._captures: list[Capture] = []
+        self.share = 0.0
+        """How much of a ring the last turn copied for a window, at most."""
         self._dead: dict[TracedProgram, int] = {}
-        self._words: dict[Instance, list[bytes]] = {}
+        self._words: dict[Instance, list[tuple[int, bytes]]] = {}
         self._silent: dict[Instance, int] = {}
 
-    def start_dump(
-        self, target: Instance, source: Instance | None, since_ns: int, views: Sequence[FlightView | NativeFlight]
-    ) -> None:
-        """Put into the stream of `target` what the flight recording `source` holds, as fast as it is read."""
+    def start(self, request: Request, target: Instance, source: Instance | None, views: Views) -> None:
+        """Put into the stream of `target` what the flight recording `source` holds, as fast as it is read.
+
+        A dump is of what it holds now; a capture goes on until `target.until_ns`.
+        """
         target.stream.limit = _DUMP_LIMIT
         if source is None or not source.is_flight:
             target.stream.push(stream.pack_note("there is no such flight recording"), None, 0)
-            views = ()
-        elif source in self._words:
-            for words in self._words[source]:
-                target.stream.push(words, None, 0)
+            self._dumps.append(_Dump(target, target, 0, ()))
+            return
+        is_window = request.verb == "capture"
+        self._tell_words(target, source, request.number if is_window else 0)
+        if is_window:
+            self._captures.append(Capture(target, source, request.number, partial(views.flying, source)))
+        else:
+            self._dumps.append(_Dump(target, source, request.number, views.flying(source)))
+
+    def _tell_words(self, target: Instance, source: Instance, since_ns: int) -> None:
+        """Hand out what there is to tell of programs whose records were given up since then."""
+        if source in self._words:
+            for given_up_ns, words in self._words[source]:
+                if given_up_ns >= since_ns:
+                    target.stream.push(words, None, 0)
             if self._silent.get(source):
                 note = f"{self._silent[source]} more programs died and were given up: their counts are not kept"
                 target.stream.push(stream.pack_note(note), None, 0)
-        self._dumps.append(_Dump(target, source or target, since_ns, views))
 
     def feed(self) -> bool:
-        """Go on with the dumps; False if there was nothing to do."""
-        moved = False
+        """Go on with the dumps and windows; False if there was nothing to do. `share` tells of these how much."""
+        self.share = max((capture.feed() for capture in self._captures), default=0.0)
+        moved = self.share > 0
+        if any(capture.is_over for capture in self._captures):
+            self._captures = [capture for capture in self._captures if not capture.is_over]
+            moved = True
         for dump in list(self._dumps):
             queue = dump.target.stream
             while dump.views and queue.size < _BACKLOG and not queue.closed:
@@ -93,13 +113,16 @@ class Flights:
 
     def _give_up(self, view: FlightView) -> None:
         """Remember what a program counted: dumps tell all its records as overwritten."""
+        for capture in self._captures:
+            if capture.source is view.instance:
+                capture.give_up(view)
         words = self._words.setdefault(view.instance, [])
         try:
             last = view.last_words()
         except (Malformed, OSError):
             last = b""
-        if last and sum(map(len, words)) + len(last) < _WORDS_SIZE:
-            words.append(last)
+        if last and sum(len(each) for _, each in words) + len(last) < _WORDS_SIZE:
+            words.append((time.monotonic_ns(), last))
         else:
             self._silent[view.instance] = self._silent.get(view.instance, 0) + 1
         for dump in self._dumps:
@@ -118,3 +141,6 @@ class Flights:
         for dump in self._dumps:
             if dump.source is instance:
                 dump.views.clear()
+        for capture in self._captures:
+            if capture.source is instance:
+                capture.end()

@@ -143,13 +143,12 @@ class NativePages:
             self._names[writer.tid] = writer.comm
             self.tell(stream.pack_threads(self.program.number, {writer.tid: writer.comm}))
 
-    def part_frame(self, page: bytes) -> bytes:
-        """The frame of a page."""
+    def part_frame(self, page: bytes, seq: int) -> bytes:
+        """The frame of the page of that number."""
         ts = int.from_bytes(page[:8], "little")
         used = int.from_bytes(page[8:PAGE_HEADER_SIZE], "little") & COMMIT_LENGTH_MASK
-        self._seq += 1
         data = page[PAGE_HEADER_SIZE : PAGE_HEADER_SIZE + used]
-        return stream.pack_part(self.program.number, _GENERATION, 0, self._seq - 1, ts, 0, data)
+        return stream.pack_part(self.program.number, _GENERATION, 0, seq, ts, 0, data)
 
     def ledger(self, *, missed: int = 0, overwritten: int = 0, left_out: int = 0, exact: bool = True) -> bytes:
         """The frame of the counts."""
@@ -197,7 +196,8 @@ class NativeView(NativePages):
 
     def keep_page(self, page: bytes, count: int) -> None:
         """Hand out a page; where its reader is too slow, its records are missed."""
-        if not self.instance.stream.push(self.part_frame(page), None, count):
+        self._seq += 1
+        if not self.instance.stream.push(self.part_frame(page, self._seq - 1), None, count):
             self._missed += count
 
     def tell_ledger(self) -> None:
@@ -214,8 +214,21 @@ class _Kept(NamedTuple):
     last_ns: int
 
 
+class Cut:
+    """How far a window was taken out of what is held: the number of the next page, and what was kept and left out."""
+
+    def __init__(self, since_ns: int, next_seq: int, overwritten: int) -> None:
+        self.since_ns = since_ns
+        self.next_seq = next_seq
+        self.kept = self.left_out = 0
+        self.overwritten = overwritten
+        """Records that had gone when the window was begun."""
+        self.held_ns: int | None = None
+        """When the oldest record that was held then was written, where older ones of the window may be gone."""
+
+
 class NativeFlight(NativePages):
-    """Keeps the newest pages for a dump."""
+    """Keeps the newest pages for a dump; `_seq` counts all pages that there were."""
 
     def __init__(self, instance: Instance, program: NativeProgram) -> None:
         super().__init__(instance, program)
@@ -223,7 +236,8 @@ class NativeFlight(NativePages):
         self._overwritten = 0
 
     @property
-    def _limit(self) -> int:
+    def limit(self) -> int:
+        """How many pages are held."""
         size = self.instance.buffer_size
         return pages_for(size) if size else DEFAULT_RING_PAGES
 
@@ -238,8 +252,9 @@ class NativeFlight(NativePages):
 
     def keep_page(self, page: bytes, count: int) -> None:
         """Keep a page in the place of the oldest."""
+        self._seq += 1
         self._pages.append(_Kept(page, count, self._builder.last_ns))
-        while len(self._pages) > self._limit:
+        while len(self._pages) > self.limit:
             self._overwritten += self._pages.popleft().entries
 
     def give_up_pages(self) -> None:
@@ -250,24 +265,57 @@ class NativeFlight(NativePages):
 
     def dump(self, target: StreamQueue, since_ns: int) -> None:
         """Hand out what is held from `since_ns` on, and what became of the rest."""
-        super().flush()
+        cut = self.cut(since_ns)
+        for frame in [self.declaration(), *self.known(), *self.pages_from(cut), self.ledger_of(cut)]:
+            target.push(frame, None, 0)
+
+    def declaration(self) -> bytes:
+        """The frame that says who the program is."""
+        return frames.native_stream_frame(self.program)
+
+    def known(self) -> list[bytes]:
+        """The frames of its events and of its threads' names."""
         number = self.program.number
-        target.push(frames.native_stream_frame(self.program), None, 0)
-        for event in self._events:
-            target.push(frames.native_event_frame(number, event), None, 0)
-        if self._names:
-            target.push(stream.pack_threads(number, self._names), None, 0)
-        left_out = self._seq = 0
-        for kept in self._pages:
-            page, older = kept.page, 0
-            if kept.last_ns < since_ns:
-                left_out += kept.entries
-                continue
-            if int.from_bytes(page[:8], "little") < since_ns:
-                page, older = _from(page, since_ns)
-            left_out += older
-            target.push(self.part_frame(page), None, 0)
-        target.push(self.ledger(overwritten=self._overwritten, left_out=left_out), None, 0)
+        found = [frames.native_event_frame(number, event) for event in self._events]
+        return [*found, stream.pack_threads(number, self._names)] if self._names else found
+
+    def cut(self, since_ns: int) -> Cut:
+        """Begin a window at the first record held of `since_ns` or later."""
+        super().flush()
+        cut = Cut(since_ns, self._seq - len(self._pages), self._overwritten)
+        oldest_ns = _begun_ns(self._pages[0].page) if self._pages else 0
+        if self._overwritten and oldest_ns > since_ns:
+            cut.held_ns = oldest_ns
+        return cut
+
+    def finish_page(self) -> None:
+        """Have what was written by now in whole pages."""
+        super().flush()
+
+    def pages_from(self, cut: Cut, until_ns: int | None = None) -> list[bytes]:
+        """The frames of the whole pages that a window lacks, with their records before `until_ns`."""
+        oldest = self._seq - len(self._pages)
+        found = []
+        for number in range(max(cut.next_seq, oldest), self._seq):
+            kept = self._pages[number - oldest]
+            page, entries = kept.page, kept.entries
+            if kept.last_ns < cut.since_ns:
+                entries = 0
+            elif _begun_ns(page) < cut.since_ns or (until_ns is not None and kept.last_ns >= until_ns):
+                page, entries = _between(page, cut.since_ns, until_ns)
+            cut.kept += entries
+            cut.left_out += kept.entries - entries
+            if entries:
+                found.append(self.part_frame(page, number))
+        cut.next_seq = self._seq
+        return found
+
+    def ledger_of(self, cut: Cut) -> bytes:
+        """The frame of the counts of a window that is over."""
+        missed = self._committed - cut.kept - cut.left_out - cut.overwritten
+        overwritten = cut.overwritten if cut.held_ns is not None else 0
+        left_out = cut.left_out + cut.overwritten - overwritten
+        return self.ledger(missed=missed, overwritten=overwritten, left_out=left_out)
 
     def facts(self) -> dict[str, int]:
         """How many bytes are held, and how many records were written since the beginning."""
@@ -277,15 +325,18 @@ class NativeFlight(NativePages):
 AnyNative = NativeView | NativeFlight
 
 
-def _from(page: bytes, since_ns: int) -> tuple[bytes, int]:
-    """The records of a page from a time on, as a page, and how many were older."""
-    builder, older = PageBuilder(), 0
+def _begun_ns(page: bytes) -> int:
+    return int.from_bytes(page[:8], "little")
+
+
+def _between(page: bytes, since_ns: int, until_ns: int | None) -> tuple[bytes, int]:
+    """The records of a page from one time to before another, as a page, and how many they are."""
+    builder, count = PageBuilder(), 0
     for ts_ns, at, length in records(page):
-        if ts_ns < since_ns:
-            older += 1
-        else:
+        if ts_ns >= since_ns and (until_ns is None or ts_ns < until_ns):
+            count += 1
             builder.append(ts_ns, page[at : at + length])
-    return builder.take(), older
+    return builder.take(), count
 
 
 def all_flights(views: Iterable[AnyNative | None]) -> list[NativeFlight]:

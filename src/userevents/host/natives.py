@@ -50,7 +50,7 @@ class Natives:
         if found is None:
             found = self._programs[pid] = NativeProgram(pid, next(self._numbers))
             for instance in self._views:
-                if instance.patterns:
+                if instance.has_recording:
                     self._view(instance, found)
         return found
 

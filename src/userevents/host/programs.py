@@ -31,6 +31,7 @@ _BUDGET = 4 << 20
 _BACKLOG = 16 << 20
 _FINISH_PASSES = 200
 _KEEP_UNREAD_S = 10.0
+_BELL = 1 / 8  # of a ring is unread when its program wakes us
 
 
 class Programs:
@@ -208,17 +209,17 @@ class Programs:
             self.finish(instance)
         elif request.verb == "rotate":
             self._rotate(instance)
-        elif request.verb == "dump":
+        else:
             self.scan(everything=True)
             self.look_at_touched()
-            source = self._instances.get(request.name)
-            self._flights.start_dump(instance, source, request.number, self.views.flying(source) if source else [])
+            self._flights.start(request, instance, self._instances.get(request.name), self.views)
 
     def _update_views(self, program: TracedProgram) -> None:
         views = self.views[program]
         for instance in self._instances.values():
-            asks = instance.name != "" and bool(instance.patterns)
-            chosen = asks and not instance.stream.finished and instance.selection.selects(program.facts)
+            chosen = (
+                instance.has_recording and not instance.stream.finished and instance.selection.selects(program.facts)
+            )
             if chosen and instance not in views and program.problem is None and not program.mourned:
                 views[instance] = self._new_view(program, instance)
                 program.had_view = True
@@ -281,15 +282,19 @@ class Programs:
 
         `drained_share` tells then how much of a ring that was, at most.
         """
-        self.drained_share = 0.0
         moved = self._flights.feed() | self.feed.turn()
+        self.drained_share = self._flights.share
         for program in list(self._programs.values()):
             if program.rings and program.problem is None and self._drain(program):
                 moved = True
                 with self._at_its_own_risk(program):
                     if program.alive and program.grow(self._max_ring_pages):
                         self._log("info", f"pid {program.pid}: larger ring")
-        self._set_waiting()
+        for program in self._programs.values():
+            wants = program.rings and program.wants_ring()
+            is_read, fed = wants and self.views.readers(program), self.feed.read_to(program) if wants else {}
+            for generation, ring in program.rings.items():
+                ring.wait_for(_BELL if is_read or fed else 0, None if is_read else fed.get(generation))
         return moved
 
     def _drain(self, program: TracedProgram, *, pressing: bool = False) -> bool:
@@ -320,12 +325,6 @@ class Programs:
                     mark.kept()
             program.retire_rings()
         return moved
-
-    def _set_waiting(self) -> None:
-        for program in self._programs.values():
-            read = program.rings and program.wants_ring() and (self.views.readers(program) or self.feed.takes(program))
-            for ring in program.rings.values():
-                ring.wait_for(1 / 8 if read else 0)
 
     def tick(self) -> None:
         """Look after the living, and hand out the counts so far."""

@@ -13,7 +13,7 @@ from .perf import Perf, Sample, Subscription
 from .pid_list import PidList, parse_pids
 from .queue import STREAM_LIMIT, StreamQueue
 from .recorder import Recorder
-from .requests import parse_request
+from .requests import Request, parse_request
 from .selection import ProcessFacts, Selection
 from .sink import Sink, extend_record, find_sink
 from .trigger_context import FILTER_LOCATION, TriggerContext
@@ -37,6 +37,7 @@ __all__ = [
     "ProcessFacts",
     "Reading",
     "Recorder",
+    "Request",
     "Sample",
     "Selection",
     "Sink",

@@ -58,6 +58,10 @@ class Instance:
         """Whether nothing is handed out before it is asked for: programs keep the newest."""
         self.buffer_size = 0
         """The bytes of ring that each program is to have, 0 for as many as usual."""
+        self.until_ns = 0
+        """Before which time the records of a capture were written."""
+        self._watched: str | None = None
+        """The filter of an instance whose patterns' events go into its rings; empty: all their records."""
         self._group = group
         self._files: dict[UserEvent, EventFile] = {}
         self._enabled: dict[UserEvent, bool] = {}
@@ -88,7 +92,12 @@ class Instance:
 
         The top instance has no recording: all that it enables is for its rings.
         """
-        return bool(self.name) and event in self._enabled and self._wants(event)
+        return self._watched is None and bool(self.name) and event in self._enabled and self._wants(event)
+
+    @property
+    def has_recording(self) -> bool:
+        """Whether programs' pages go into the stream as they are."""
+        return bool(self.name and self._patterns) and self._watched is None
 
     def feeds(self, event: UserEvent) -> bool:
         """Whether records of `event` that other processes wrote go into the rings, one by one.
@@ -98,12 +107,12 @@ class Instance:
         found = self._files.get(event)
         if found is None or not found.attached:
             return False
-        return found.has_triggers or not (self.name and self._enabled.get(event))
+        return found.has_triggers or self._watched is not None or not (self.name and self._enabled.get(event))
 
     @property
     def is_fed(self) -> bool:
-        """Whether any event goes into the rings so."""
-        return any(self.feeds(event) for event in self._files)
+        """Whether any event goes into the rings so, or will: a program must be known before its first record."""
+        return self._watched is not None or any(self.feeds(event) for event in self._files)
 
     def judges(self, event: UserEvent) -> bool:
         """Whether anything looks at records before they are kept: a trigger, a filter, a list of threads or CPUs."""
@@ -134,6 +143,10 @@ class Instance:
             self.is_flight = True
         elif request.verb == "buffer":
             self.buffer_size = request.number
+        elif request.verb == "until":
+            self.until_ns = request.number
+        elif request.verb == "watch":
+            self._watched = request.name
         else:
             self.request = text
         self.changes += 1
@@ -199,6 +212,11 @@ class Instance:
     def event_added(self, event: UserEvent) -> None:
         """Enable a new event that a pattern wants."""
         if self._patterns and event not in self._enabled and self._wants(event):
+            if self._watched:
+                try:
+                    self.file(event).set_filter(self._watched)
+                except Refused:
+                    return  # its `filter` file says why
             self.file(event).enable()
             self._enabled[event] = True
 

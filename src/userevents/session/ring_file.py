@@ -23,6 +23,7 @@ _TAIL = Struct("<QQIIQ")
 _PAGES_AT_ONCE = 128
 _WORTH_A_RUN = 4
 _TRIES = 100
+_NEVER = (1 << 32) - 1
 
 
 class Part(NamedTuple):
@@ -293,9 +294,14 @@ class RingFile:
             self.acknowledged = position
             os.pwrite(self.fd, _TAIL.pack(*position, self._waits_for, 0, passed), layout.RING_TAIL)
 
-    def wait_for(self, share: float) -> None:
-        """Ask to be woken when this share of the ring is unread, 0: never. Does not raise: it is only a hint."""
+    def wait_for(self, share: float, read_to: int | None = None) -> None:
+        """Ask to be woken when this share of the ring is unread, 0: never. Does not raise: it is only a hint.
+
+        `read_to` is the page up to which a reader has come that gives nothing back.
+        """
         pages = int(self.pages * share)
+        if read_to is not None:
+            pages = min(pages + max(read_to - self.acknowledged.seq, 0), _NEVER)
         if pages != self._waits_for:
             self._waits_for = pages
             try:

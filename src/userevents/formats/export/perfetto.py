@@ -19,7 +19,8 @@ from .job import Job, Sink
 _FTRACE_SEQUENCE: Final = 1
 _TRACK_SEQUENCE: Final = 2
 _STATE_CLEARED: Final = 1
-_SLICE_BEGIN, _SLICE_END = 1, 2
+_SLICE_BEGIN, _SLICE_END, _INSTANT = 1, 2, 3
+_FLIGHT_TRACK: Final = 1 << 40
 _STATS_START, _STATS_END = 1, 2
 _REALTIME, _MONOTONIC, _BOOTTIME = 1, 3, 6
 _SLICE_GROUP: Final = 512
@@ -52,6 +53,9 @@ def write(job: Job, sink: Sink) -> None:
         sink.write(_bundle(piece))
         records[piece.cpu] = records.get(piece.cpu, 0) + piece.records
     sink.write(_statistics(job, _STATS_END, records))
+    if job.pairs or job.trace.flight.instants:
+        sink.write(_packet(whole(10, _TRACK_SEQUENCE), whole(13, _STATE_CLEARED)))
+    sink.write(b"".join(_flight(job)))
     if job.pairs:
         for data in _slices(job):
             sink.write(data)
@@ -138,13 +142,34 @@ def _steps(decoder: Decoder) -> list[Step]:
     return [literal(b"\x12"), *sized(*inner)]
 
 
+# The flight rules that held: a track of their own, with the window as a slice and an instant for each time.
+
+
+def _flight(job: Job) -> Iterator[bytes]:
+    flight, shift_ns = job.trace.flight, job.boot_shift_ns
+    if not flight.instants:
+        return
+    track = whole(11, _FLIGHT_TRACK)
+    name = whole(1, _FLIGHT_TRACK) + _text(2, "flight rules")
+    yield _packet(message(60, name), whole(10, _TRACK_SEQUENCE))
+    rules = ", ".join(dict.fromkeys(instant.rule for instant in flight.instants))
+    ends = ((_SLICE_BEGIN, flight.since_ns, _text(23, f"window of {rules}")), (_SLICE_END, flight.until_ns, b""))
+    for kind, at, named in ends if flight.until_ns else ():
+        yield _packet(whole(8, at + shift_ns), message(11, whole(9, kind) + track + named), whole(10, _TRACK_SEQUENCE))
+    for instant in flight.instants:
+        said: dict[str, Value] = {"what": instant.what, "pid": instant.pid, "comm": instant.comm, "host": instant.host}
+        annotations = b"".join(message(4, _text(10, key) + _annotation(value)) for key, value in said.items() if value)
+        event = whole(9, _INSTANT) + track + _text(23, instant.rule) + _text(22, "userevents") + annotations
+        yield _packet(whole(8, instant.ts_ns + shift_ns), message(11, event), whole(10, _TRACK_SEQUENCE))
+
+
 # Slices: the spans of pairs, each begin and end an event on a track of its lane.
 
 
 def _slices(job: Job) -> Iterator[bytes]:
     matcher = Matcher(job.pairs)
     tracks: dict[tuple[object, ...], int] = {}
-    waiting = [_packet(whole(10, _TRACK_SEQUENCE), whole(13, _STATE_CLEARED))]
+    waiting: list[bytes] = []
     for span in matcher.spans(job.trace.rows(PairChoice(job.pairs, job.choice))):
         waiting += _slice(span, tracks, job.boot_shift_ns)
         if len(waiting) > _SLICE_GROUP:

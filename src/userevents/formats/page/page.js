@@ -108,6 +108,24 @@
     return found;
   };
 
+  // When a flight rule held: a line through the timeline, with the rule's text.
+  const drawRules = (pen, pixels, bottom) => {
+    pen.strokeStyle = pen.fillStyle = css("--bad-line");
+    pen.setLineDash([5, 3]);
+    for (const [rule, offset] of data.rules) {
+      const part = (offset / width - view[0]) / (view[1] - view[0]);
+      if (part < 0 || part > 1) continue;
+      const x = LEFT + part * pixels;
+      pen.beginPath();
+      pen.moveTo(x, 0);
+      pen.lineTo(x, bottom);
+      pen.stroke();
+      pen.textAlign = part > 0.7 ? "right" : "left";
+      pen.fillText(fit(pen, ` ${rule} `, pixels / 3), x, bottom - 8);
+    }
+    pen.setLineDash([]);
+  };
+
   const ROW = 24, GAP = 5;
   const drawTimeline = () => {
     const canvas = $("timeline"), height = rows.length * (ROW + GAP) + 28;
@@ -149,6 +167,7 @@
       pen.fillStyle = css("--soft");
       pen.fillText(count, LEFT - 8, top + ROW / 2);
     });
+    drawRules(pen, pixels, bottom);
     if (drag) {
       const [from, to] = [Math.min(drag.from, drag.to), Math.max(drag.from, drag.to)];
       pen.globalAlpha = 0.2;
@@ -417,6 +436,8 @@
     `${number.format(about.records)} records of ${data.events.length} events by ${data.processes.length} processes in ${took(Number(BigInt(about.last_ns) - first))}`,
     wall && `began ${wall}`, about.host && `on ${about.host}`, about.command && `recorded by: ${about.command}`, `${about.kind}, clock ${about.clock}`,
   ].filter(Boolean).join(" · ");
+  $("flight").hidden = !data.flight.length;
+  for (const line of data.flight) $("flight").append(el("p", line));
   for (const sentence of data.losses) $("losses").append(el("p", sentence));
   if (!data.losses.length) $("losses").append(el("p", data.ledger ? "Nothing was lost." : "The file tells of no losses.", "good"));
   $("sampled").textContent = data.table.how.length

@@ -21,6 +21,7 @@ FORM_VERSION = 1
 _FIELDS_MAX = 400
 _TOLD_EVERY = 1 << 14
 _HEAT_BINS = 160
+_RULES_MAX = 100
 
 
 class Limits(NamedTuple):
@@ -60,6 +61,10 @@ def picture(
         "cpus": [[cpu, _sparse(bins)] for cpu, bins in sorted(counted.by_cpu.items()) if bins],
         "latencies": latencies,
         "table": shown.facts(),
+        "rules": [
+            [escape(instant.rule), instant.ts_ns - bounds.start_ns] for instant in trace.flight.instants[:_RULES_MAX]
+        ],
+        "flight": trace.flight.lines(),
         "notes": list(map(escape, trace.notes)),
     }
 
