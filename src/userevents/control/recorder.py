@@ -29,11 +29,14 @@ class Totals(NamedTuple):
 class RawFile:
     """A recording on its way to disk: ``OUT.part`` beside the output, mode 0600, locked while it is written.
 
+    With `go_on` what a killed recorder left there stays, and `size` says how much it is; `fd` is the open file.
+
     Raises `Unusable` when the output cannot be written, or when another recorder writes it.
     """
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, *, go_on: bool = False) -> None:
         self.out = out
+        self._go_on = go_on
         self.path = out + PART_SUFFIX
         self.left_behind: str | None = None
         """Where the unfinished file of a killed recorder was moved, if there was one."""
@@ -58,6 +61,9 @@ class RawFile:
         if os.fstat(fd).st_size == 0:
             os.fchmod(fd, 0o600)
             return fd
+        if self._go_on:
+            self.size = os.lseek(fd, 0, os.SEEK_END)
+            return fd
         os.close(fd)
         number = 1
         while os.path.exists(aside := f"{self.out}.killed-{number}{PART_SUFFIX}"):
@@ -79,6 +85,16 @@ class RawFile:
                 raise OSError(error.errno, f"writing '{self.path}': {error.strerror}") from None
             self.size += written
             view = view[written:]
+
+    @property
+    def fd(self) -> int:
+        """The open file."""
+        return self._fd
+
+    def cut(self, size: int) -> None:
+        """Give up what lies behind the first `size` bytes."""
+        os.ftruncate(self._fd, size)
+        self.size = os.lseek(self._fd, size, os.SEEK_SET)
 
     def move_to(self, out: str) -> None:
         """Rename the raw file to the part file of another output (when recordings rotate)."""

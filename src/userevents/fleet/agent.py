@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..control import Access
 from . import member
+from .borrowed import Borrowed
 from .broker import Broker
 from .connection import Log, Settings
 from .permissions import inbox_of
@@ -53,6 +54,10 @@ class Agent:
         """Set when `presence` has something new to tell."""
         self.facts = self._first_facts()
         """What people are told of this host, as JSON; whoever knows something adds it."""
+        self.borrowed = Borrowed()
+        """What is recorded besides the fleet's wishes, for those who look on."""
+        self.asked = asyncio.Event()
+        """Set when `borrowed` has changed."""
         self.ending = asyncio.Event()
         """Set when the agent is to end: parts finish what they have begun."""
         self._parts = parts

@@ -13,6 +13,7 @@ from ..errors import Malformed, NoBroker, Refused
 from . import names
 from .broker import Broker, Conflict
 from .local import Local
+from .publish import publish
 from .table import CONFLICT, Answer, Presence, Put, Question, Read, Remove, Sweep
 from .view import View
 from .wishes import Wishes
@@ -141,11 +142,18 @@ async def facts(agent: "Agent") -> None:
 
 
 async def wishes(agent: "Agent") -> None:
-    """Have what is wished done here: told of news at once, and looking now and then, since news may be lost."""
+    """Have what is wished done here: told of news at once, and looking now and then, since news may be lost.
+
+    Patterns that somebody has borrowed come last, so that they hold whatever is wished.
+    """
     local = Local(agent.access(), agent.host)
     news = _News(agent)
-    done = -1
+    done, wished, borrowed = -1, Wishes(), list[str]()
     while not agent.ending.is_set():
+        agent.asked.clear()
+        if borrowed != (now := agent.borrowed.patterns(time.monotonic())):
+            borrowed = now
+            await _record(agent, local, wished, borrowed)
         if not agent.broker.connected.is_set():
             await _any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
             continue
@@ -155,7 +163,7 @@ async def wishes(agent: "Agent") -> None:
             number = 0 if found is None else found.sequence
             if number != done:
                 wished = Wishes() if found is None else Wishes.parse(found.value)
-                await asyncio.to_thread(local.record, wished.patterns_for(agent.host))
+                await _record(agent, local, wished, borrowed)
                 done = number
         except NoBroker:
             await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
@@ -163,8 +171,16 @@ async def wishes(agent: "Agent") -> None:
         except (Malformed, Refused) as error:
             agent.log_once("error", str(error))
         # A replica may not have yet what was told of: then it is asked again soon.
-        await _any_of(agent.ending.wait(), news.heard.wait(), timeout=_SOON_S if done < news.number else WISHES_S)
+        waits = agent.ending.wait(), news.heard.wait(), agent.asked.wait()
+        await _any_of(*waits, timeout=_SOON_S if done < news.number else WISHES_S)
         news.heard.clear()
+
+
+async def _record(agent: "Agent", local: Local, wished: Wishes, borrowed: list[str]) -> None:
+    try:
+        await asyncio.to_thread(local.record, [*wished.patterns_for(agent.host), *borrowed])
+    except Refused as refused:
+        agent.log_once("error", str(refused))
 
 
 class _News:
@@ -230,5 +246,5 @@ async def _any_of(*waits: object, timeout: float | None = None) -> None:
             task.cancel()
 
 
-PARTS: Final = (presence, holdings, facts, wishes, sweeps)
+PARTS: Final = (presence, holdings, facts, wishes, publish, sweeps)
 """What makes a host a member."""

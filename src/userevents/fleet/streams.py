@@ -10,7 +10,11 @@ KEYS_SIZE: Final = 128 << 20
 """Room for some 500,000 keys."""
 LEAST_SIZE: Final = KEYS_SIZE + (64 << 20)
 REPLICAS_MAX: Final = 5
+MESSAGE_SIZE: Final = 1 << 20
+"""Of one message with its headers: what a server takes unless it is told otherwise."""
 _DATA_AGE_NS: Final = 24 * 3600 * 10**9
+_DUPLICATES_NS: Final = 120 * 10**9
+"""How long the server remembers what it took, to drop it when it comes again."""
 _OTHER_SHARE: Final = 4
 """One part of so many is left for what else is stored, such as dumps."""
 
@@ -39,6 +43,8 @@ def data_config(size: int, replicas: int = 1) -> dict[str, Any]:
         "subjects": [f"{names.DATA_SUBJECT}.>"],
         "max_bytes": size,
         "max_age": _DATA_AGE_NS,
+        "max_msg_size": MESSAGE_SIZE,
+        "duplicate_window": _DUPLICATES_NS,
         "retention": "limits",
         "discard": "old",
         "storage": "file",

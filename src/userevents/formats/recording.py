@@ -16,10 +16,11 @@ from ..buffer.stream import Frame, FrameReader, Part
 from ..errors import Malformed, Refused
 from ..fields import Field, parse_fields
 from . import facts
+from .choice import Pattern
 from .cursor import ReadAt, reader_of
 from .flight import MAX_INSTANTS
 from .hosts import Hosts, Scope
-from .model import PIDS_A_HOST, Process
+from .model import PIDS_A_HOST, Process, make_event
 
 MAX_STREAMS = 1 << 17
 MAX_EVENTS = 1 << 18
@@ -114,6 +115,7 @@ class Recording:
         self._part_length = array("H")
         self._part_next = array("Q")
         self._damaged = 0
+        self._patterns: list[Pattern] | None = None
         self._events_left = MAX_EVENTS
         self._threads_left = MAX_THREADS
         self._read_at = read_at
@@ -255,8 +257,15 @@ class Recording:
         known = stream.events.setdefault(event_id, declared)
         if known != declared:
             self.note(f"id {event_id} meant {known.name!r} and later {declared.name!r} in session {stream.number}")
-        if found.get("enabled") is True:
+        if found.get("enabled") is True and self._wants(declared):
             stream.enabled.add(event_id)
+
+    def _wants(self, declared: Declared) -> bool:
+        """Whether the recording is of this event, where its header says of which ones it is."""
+        if self._patterns is None:
+            self._patterns = [Pattern.parse(text) for text in facts.texts(self.header, "patterns")]
+        event = make_event(declared.id, declared.system, declared.name, ())
+        return not self._patterns or any(pattern.matches(event) for pattern in self._patterns)
 
     def _add_part(self, part: Part) -> None:
         if self.hosts.is_skipping:

@@ -10,8 +10,8 @@ from .model import Event, Record, Value
 
 # fmt: off
 __all__ = [
-    "TABLE", "TABLE_HEAD", "TEXT", "Layout", "escape", "fill", "json_line", "json_value", "printable", "show_time",
-    "show_value", "show_values", "table_line", "text_line",
+    "TABLE", "TABLE_HEAD", "TEXT", "Layout", "escape", "fill", "host_line", "host_table_line", "json_line",
+    "json_value", "printable", "show_time", "show_value", "show_values", "table_line", "text_line",
 ]
 # fmt: on
 
@@ -77,12 +77,28 @@ def json_value(value: Value) -> object:
     return value
 
 
-TABLE_HEAD = f"{'TIME':>14}  {'CPU':>3}  {'PROCESS':<24} {'EVENT':<24} FIELDS"
+_TIME_WIDTH = 14
+TABLE_HEAD = f"{'TIME':>{_TIME_WIDTH}}  {'CPU':>3}  {'PROCESS':<24} {'EVENT':<24} FIELDS"
 
 
 def table_line(record: Record) -> str:
     """Return a record as a row under `TABLE_HEAD`."""
     return _line(TABLE, record)
+
+
+def host_line(record: Record, host: str | None, in_doubt: bool) -> str:
+    """Return a record of a trace of several hosts as a line of JSON."""
+    return json_line(record, {"host": host, "order_in_doubt": in_doubt})
+
+
+def host_table_line(record: Record, host: str | None, in_doubt: bool) -> str:
+    """Return a record of a trace of several hosts as a row; its process's name begins with the host's.
+
+    ``~`` behind the time: it may have come before one of another host above it.
+    """
+    line = table_line(record)
+    at = line.index(" ", _TIME_WIDTH)
+    return f"{line[:at]}{'~' if in_doubt else ' '}{line[at + 1 :]}"
 
 
 class Layout(NamedTuple):

@@ -1,0 +1,192 @@
+"""Taking in what hosts send, live or as far as the broker has kept it: the part of recording that waits and asks.
+
+A recording of the fleet begins on each host with a recording of its own: its agent is asked to begin a new one, so
+that its sessions and events are told anew and its counts start here. It is asked again at the end, which gives the
+last counts. Hosts that come later are asked then; clocks are compared all the while.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+
+from ..errors import NoBroker
+from . import names
+from .clock import compare
+from .merged import AgentRun, Merged, Sink
+from .stream import Reader, see_stream
+
+if TYPE_CHECKING:
+    from .broker import Broker
+
+COMPARE_S: Final = 2.0
+"""How often clocks are compared, and who is there."""
+END_S: Final = 5.0
+"""How long hosts may take to end."""
+_ANSWER_S: Final = 2.0
+_SETTLE_S: Final = 0.5
+"""How long the last batches of a recording that was ended may be on their way."""
+
+
+class Collector:
+    """Collects what the hosts that match `hosts` (a glob) send into a sink.
+
+    `patterns` are had recorded there for as long as this goes on. `is_live`: from now on, each host from a recording of
+    its own on; else what the broker has kept, up to now.
+    """
+
+    def __init__(
+        self, broker: "Broker", sink: Sink, hosts: str = "*", patterns: Sequence[str] = (), *, is_live: bool = True
+    ) -> None:
+        self.merged = Merged(sink, lambda host: fnmatchcase(host, hosts))
+        self.stored = 0
+        """The last message that was read."""
+        self.hosts: set[str] = set()
+        """Hosts that are there."""
+        self._broker = broker
+        self._pattern = hosts
+        self._wanted = json.dumps({"who": os.urandom(8).hex(), "patterns": list(patterns)}).encode()
+        self._no_more = json.dumps({"who": json.loads(self._wanted)["who"], "patterns": []}).encode()
+        self._has_patterns = bool(patterns)
+        self._is_live = is_live
+        self._last = 0
+        self._asked: dict[str, str] = {}
+        """The run of each host's agent that was asked to begin a recording."""
+
+    async def begin(self, stored: int | None = None) -> None:
+        """See that there is a stream, and decide where to read on: behind `stored`, or where it is due."""
+        if not self._is_live:
+            await self._close_recordings()
+        kept = await see_stream(self._broker)
+        if stored is not None:
+            self.stored = stored
+        else:
+            self.stored = kept.last if self._is_live else kept.first - 1
+        self._last = kept.last
+
+    async def _close_recordings(self) -> None:
+        """Have the hosts that are there end their recordings, so that what is kept ends with their counts."""
+        await self._look()
+
+        async def close(host: str) -> None:
+            found = await compare(self._broker, host)
+            answer = await self._ask_for_recording(host) if found else None
+            if found and answer and answer[0] == found.run:
+                self.merged.add_sample(host, found.run, found.sample)
+                run = self.merged.run_of(host, found.run)
+                run.is_ending, run.awaited = True, answer[1]
+
+        await asyncio.gather(*map(close, sorted(self.hosts)))
+        await asyncio.sleep(_SETTLE_S if self.hosts else 0)
+
+    async def lots(self) -> AsyncIterator[int]:
+        """Read, and yield how many messages came each time; for what the broker has kept, until it was all read."""
+        exact = "" if set(self._pattern) & set("*?[") else self._pattern
+        reader = Reader(self._broker, self.stored + 1, exact)
+        asking = asyncio.create_task(self._keep_asking())
+        try:
+            if not self._is_live and self.stored >= self._last:
+                return
+            async for messages in reader.lots():
+                for message in messages:
+                    self.merged.take(message)
+                    self.stored = message.stored
+                yield len(messages)
+                if not self._is_live and (self.stored >= self._last or (not messages and reader.at_end)):
+                    return
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await reader.close()
+
+    async def ask_to_end(self) -> None:
+        """Ask each host whose recording runs to end it: its last batches are then on their way."""
+        async with asyncio.TaskGroup() as group:
+            for run in self._running():
+                group.create_task(self._ask_to_end(run))
+            group.create_task(self.give_back())
+
+    async def give_back(self) -> None:
+        """Tell the hosts that the patterns are not wanted any more; those that do not hear it forget them soon."""
+        if self._has_patterns:
+            await asyncio.gather(*(self._request(host, "patterns", self._no_more) for host in self.hosts))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each host that was asked to end has."""
+        return all(run.is_done or not run.awaited for run in self._running())
+
+    def unended(self) -> list[str]:
+        """Hosts whose recordings did not end."""
+        return sorted({run.host for run in self._running() if not run.is_done})
+
+    def _running(self) -> list[AgentRun]:
+        latest = {run.host: self.merged.latest(run.host) for run in self.merged.runs.values()}
+        return [run for run in latest.values() if run is not None and run.scope]
+
+    async def _ask_to_end(self, run: AgentRun) -> None:
+        run.is_ending = True
+        answer = await self._ask_for_recording(run.host)
+        if answer is not None and answer[0] == run.run:
+            self.merged.end_with(run, answer[1])
+
+    async def _ask_for_recording(self, host: str) -> tuple[str, int] | None:
+        """Ask an agent to begin a recording; return its run and the number of the recording that ends with that."""
+        answer = await self._request(host, "recording", b"")
+        run, _, number = (answer or b"").decode("ascii", "replace").partition(" ")
+        return (run, int(number)) if run.isalnum() and number.isdecimal() and len(number) < 19 else None
+
+    async def _request(self, host: str, what: str, data: bytes) -> bytes | None:
+        from nats import errors
+
+        try:
+            answer = await self._broker.client.request(names.ask_subject(host, what), data, timeout=_ANSWER_S)
+        except (errors.Error, NoBroker, TimeoutError, OSError):
+            return None
+        return bytes(answer.data)
+
+    async def _keep_asking(self) -> None:
+        while True:
+            began = time.monotonic()
+            await self._look()
+            await asyncio.gather(*(self._ask(host) for host in sorted(self.hosts)))
+            await asyncio.sleep(max(COMPARE_S - (time.monotonic() - began), 0.1))
+
+    async def _look(self) -> None:
+        """See which hosts are there."""
+        with contextlib.suppress(NoBroker):
+            keys = await self._broker.keys("lease.*")
+            self.hosts = {host for key in keys if fnmatchcase(host := names.parse_key(key).host, self._pattern)}
+
+    async def _ask(self, host: str) -> None:
+        """Compare a host's clock, and have it begin a recording, if this run of its agent was not asked yet."""
+        if self._has_patterns:
+            await self._request(host, "patterns", self._wanted)
+        found = await compare(self._broker, host)
+        if found is None:
+            return
+        self.merged.add_sample(host, found.run, found.sample)
+        if self._is_live and self._asked.get(host) != found.run:
+            run = self.merged.run_of(host, found.run)
+            if run.turns.recording or await self._ask_for_recording(host):
+                self._asked[host] = found.run
+
+
+async def collect_until(collector: Collector, is_over: Callable[[], bool], told: Callable[[], None]) -> None:
+    """Read until `is_over`, then have the hosts end and read on until they have, or are too late.
+
+    `told` is called each time something came, or nothing for a moment.
+    """
+    deadline = 0.0
+    async for _ in collector.lots():
+        told()
+        if not deadline and is_over():
+            await collector.ask_to_end()
+            deadline = time.monotonic() + END_S
+        if deadline and (collector.is_done or time.monotonic() >= deadline):
+            break
+    collector.merged.give_up(collector.stored)
