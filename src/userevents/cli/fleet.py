@@ -11,6 +11,10 @@ FLEET_VERBS = {
     "enable": "Have events recorded on the hosts of the fleet, now and later.",
     "disable": "Have events recorded no more.",
     "filter": "Keep only the records of events that pass an expression.",
+    "record": "Record what the hosts of the fleet send, as one trace.",
+    "tail": "Show the events of the fleet as they happen.",
+    "query": "Ask questions in SQL of the fleet's events, window by window.",
+    "dump": "Write what the broker has kept, as one trace.",
     "unregister": "Delete a persistent event of the fleet.",
     "init": "Make what a fleet needs on a broker.",
     "permissions": "Print what a broker must permit a host, or who works with the fleet.",
@@ -26,4 +30,6 @@ def fleet() -> None:
     userevents serve --fleet nats://127.0.0.1      join this host
     userevents fleet list                          who is there, which events
     userevents fleet enable 'http_*'               on every host, present and future
+    userevents fleet tail 'http_*'                 what happens there, live
+    userevents fleet record -o web.dat             one trace of all hosts
     """

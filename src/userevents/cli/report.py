@@ -10,13 +10,10 @@ import click
 if TYPE_CHECKING:
     from ..formats import Trace
     from ..formats.choice import Choice, Pattern
-    from ..formats.hosts import Host
-    from ..formats.model import Record
     from ..formats.summary import Summary, Top
 
 _LINES_AT_ONCE = 256
 _TOP_LIMIT = 10
-_TIME_WIDTH = 14
 
 
 class Wish(NamedTuple):
@@ -179,18 +176,12 @@ def _lines(trace: "Trace", form: str, choice: "Choice") -> "Iterable[list[str]]"
 def _lines_of_hosts(trace: "Trace", form: str, choice: "Choice") -> "Iterator[list[str]]":
     """Yield the lines of a trace of several hosts; ``~`` marks those that may have come before another host's."""
     from ..formats.order import placed
-    from ..formats.text import json_line, table_line
+    from ..formats.text import host_line, host_table_line
 
-    def shown(record: "Record", host: "Host | None", in_doubt: bool) -> str:
-        if form == "json":
-            return json_line(record, {"host": host.name if host else None, "order_in_doubt": in_doubt})
-        line = table_line(record)
-        at = line.index(" ", _TIME_WIDTH)
-        return f"{line[:at]}{'~' if in_doubt else ' '}{line[at + 1 :]}"
-
+    line = host_line if form == "json" else host_table_line
     found = placed(trace.records(choice), trace.hosts)
-    while lines := [shown(*each) for each in islice(found, _LINES_AT_ONCE)]:
-        yield lines
+    while some := list(islice(found, _LINES_AT_ONCE)):
+        yield [line(record, host.name if host else None, in_doubt) for record, host, in_doubt in some]
 
 
 def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None") -> None:

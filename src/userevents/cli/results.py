@@ -32,7 +32,7 @@ def write_result(database: Database, sql: str, form: str, output: str | None, li
             for row in result.rows:
                 out.write(json_line(result.names, row, result.types) + "\n")
         else:
-            _write_table(result, out, limit)
+            write_table(result, out, limit)
 
 
 @contextlib.contextmanager
@@ -63,8 +63,8 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _write_table(result: Result, out: IO[str], limit: int) -> None:
-    """In columns as wide as they need to be, numbers to the right; what is not printable is escaped."""
+def write_table(result: Result, out: IO[str], limit: int) -> None:
+    """Write rows in columns as wide as they need to be, numbers to the right; what is not printable is escaped."""
     rows = list(islice(result.rows, limit + 1)) if limit else list(result.rows)
     more = bool(limit) and len(rows) > limit
     rows = rows[:limit] if more else rows

@@ -1,0 +1,159 @@
+"""The fleet's events, by the verbs, over real hosts, programs and a real broker."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.hosts import COMMAND, Fleet, until
+from userevents.formats import open_trace
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of two hosts with a program each, that writes `count` ticks whenever a line comes."""
+    made = Fleet(tmp_path_factory.mktemp("fleet"))
+    try:
+        made.start_broker()
+        for host in ("web-1", "web-2"):
+            made.start_host(host)
+        until(lambda: set(made.members()) == {"web-1", "web-2"}, "both are there")
+        yield made
+    finally:
+        made.close()
+
+
+PROGRAM = """
+import threading, time
+tick = register('tick u32 n; u32 of')
+def write():
+    n = 0
+    while True:
+        tick.write(n, %d)
+        n += 1
+        time.sleep(0.002)
+threading.Thread(target=write, daemon=True).start()
+"""
+
+
+@pytest.fixture(scope="module")
+def writing(fleet: Fleet) -> Fleet:
+    """The fleet, with programs that write all the time, of which nobody has enabled anything."""
+    for number, host in enumerate(("web-1", "web-2"), 1):
+        fleet.program(host, PROGRAM % number)
+    return fleet
+
+
+def start(fleet: Fleet, *words: str) -> subprocess.Popen[str]:
+    """Start a verb of the fleet."""
+    return subprocess.Popen(
+        [*COMMAND, "fleet", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=fleet.environment(),
+    )
+
+
+def test_a_recording_of_two_hosts_is_one_trace_whose_ledger_balances(writing: Fleet, tmp_path: Path) -> None:
+    """`record -e` has the events recorded for as long as it runs; each host's numbers are there without a gap."""
+    out = tmp_path / "t.dat"
+    said = writing("record", "-e", "tick", "-o", str(out), "--duration", "3s")
+    assert "of 2 hosts" in said, said
+    assert "nothing lost" in said
+    with open_trace(str(out)) as trace:
+        ledger = trace.ledger
+        assert ledger is not None
+        assert ledger.is_balanced
+        assert not trace.notes
+        assert {host.name for host in trace.hosts} == {"web-1", "web-2"}
+        assert all(host.uncertainty_ns is not None and host.uncertainty_ns < 10**8 for host in trace.hosts)
+        for number in (1, 2):
+            found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
+            assert len(found) > 100
+            assert found == list(range(int(str(found[0])), int(str(found[-1])) + 1))
+    for host in ("web-1", "web-2"):
+        until(lambda host=host: writing.local(host, "instances/fleet/set_event") == "", "nobody wants it")  # type: ignore[misc]
+
+
+def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
+    """Lines in order of time with their hosts; SQL window by window; each ends after what was asked for."""
+    tail = start(writing, "tail", "tick", "--json", "-n", "300")
+    query = start(
+        writing, "query", "-e", "tick", "--window", "1s", "-n", "5", "--json",
+        "SELECT host, count(*) AS n, max(n) - min(n) + 1 AS span FROM tick GROUP BY host",
+    )  # fmt: skip
+    out, err = tail.communicate(timeout=40)
+    assert tail.returncode == 0, err
+    records = [json.loads(line) for line in out.splitlines()]
+    assert len(records) == 300
+    assert {record["host"] for record in records} == {"web-1", "web-2"}
+    assert [record["ts_ns"] for record in records] == sorted(record["ts_ns"] for record in records)
+    out, err = query.communicate(timeout=40)
+    assert query.returncode == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    full = [row for row in rows if row["n"] == row["span"] > 100]
+    assert {row["host"] for row in full} == {"web-1", "web-2"}, rows
+
+
+@pytest.mark.time_limit(120)
+def test_a_killed_recorder_goes_on_and_what_it_missed_comes_from_the_broker(writing: Fleet, tmp_path: Path) -> None:
+    """kill -9, a pause, and --resume: one recording, no number doubled and none missing, ledgers balance."""
+    out = tmp_path / "t.dat"
+    writing("enable", "tick")
+    first = start(writing, "record", "-e", "tick", "-o", str(out))
+    part = Path(f"{out}.part")
+    until(lambda: part.exists() and part.stat().st_size > 30_000, "it has recorded")
+    first.kill()
+    first.communicate()
+    time.sleep(1.5)
+    second = start(writing, "record", "-e", "tick", "-o", str(out), "--resume")
+    size = part.stat().st_size
+    until(lambda: part.stat().st_size > size + 60_000, "it goes on")
+    second.send_signal(signal.SIGINT)
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 0, err
+    assert "nothing lost" in err, err
+    with open_trace(str(out)) as trace:
+        ledger = trace.ledger
+        assert ledger is not None
+        assert ledger.is_balanced
+        for number in (1, 2):
+            found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
+            assert found == list(range(int(str(found[0])), int(str(found[-1])) + 1))
+    dumped = tmp_path / "kept.dat"
+    assert "of 2 hosts" in writing("dump", "-o", str(dumped))
+    with open_trace(str(dumped)) as trace:
+        ledger = trace.ledger
+        assert ledger is not None
+        assert ledger.is_balanced, ledger
+    writing("disable", "tick")
+
+
+@pytest.mark.time_limit(120)
+def test_a_dead_broker_costs_only_what_does_not_fit_the_backlog(writing: Fleet, tmp_path: Path) -> None:
+    """The broker is killed for some seconds under a recording: programs write on, and everything arrives later."""
+    out = tmp_path / "t.dat"
+    recorder = start(writing, "record", "-e", "tick", "-o", str(out))
+    part = Path(f"{out}.part")
+    until(lambda: part.exists() and part.stat().st_size > 30_000, "it has recorded")
+    writing.end_broker(signal.SIGKILL)
+    time.sleep(3)
+    writing.start_broker()
+    size = part.stat().st_size
+    until(lambda: part.stat().st_size > size + 60_000, "what was kept back arrives", 30)
+    recorder.send_signal(signal.SIGINT)
+    _, err = recorder.communicate(timeout=30)
+    assert recorder.returncode == 0, err
+    with open_trace(str(out)) as trace:
+        ledger = trace.ledger
+        assert ledger is not None
+        assert ledger.is_balanced
+        assert ledger.total("lost") == 0, (ledger.losses(), trace.notes, err)
+        for number in (1, 2):
+            found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
+            assert found == list(range(int(str(found[0])), int(str(found[-1])) + 1))
