@@ -1,6 +1,8 @@
 """The ASGI middleware around a real Starlette application, served by a real uvicorn."""
 
 import asyncio
+import inspect
+import sys
 import threading
 import time
 import urllib.error
@@ -161,3 +163,15 @@ def test_a_cancelled_request_is_told(user_events: PrivateTracer) -> None:
         "path": "/",
         "error": "CancelledError",
     }
+
+
+def test_it_is_taken_for_the_coroutine_function_that_it_replaces() -> None:
+    """Servers tell ASGI 3 from 2 by that, frameworks an asynchronous endpoint from one for a thread."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    assert inspect.iscoroutinefunction(trace_requests(app))
+    assert sys.version_info >= (3, 14) or asyncio.iscoroutinefunction(trace_requests(app))
+    pending = trace_requests(app)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    assert inspect.iscoroutine(pending)
+    pending.close()
