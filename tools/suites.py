@@ -48,6 +48,15 @@ SUITES: Final = (
         ("-o", "addopts=", "--ignore=tests/docker", "tests"),
     ),
     Suite("pebble", "5.2.3", ("pytest-asyncio",), ("test",)),
+    Suite(
+        "starlette",
+        "1.10.0",
+        (
+            *("itsdangerous", "jinja2", "python-multipart>=0.0.18", "pyyaml", "httpx2[zstd]>=2", "anyio", "trio"),
+            *("blockbuster", "importlib-metadata", "opentelemetry-sdk", "pytest-codspeed", "httpx"),
+        ),
+        ("tests",),
+    ),
 )
 
 
