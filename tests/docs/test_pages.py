@@ -3,11 +3,12 @@
 A ```python block that begins with the comment `# NAME.py` is that file; other ones are run, as are the commands in
 ```sh blocks, all in one empty directory in which lies only `trace.dat`, a recording of the demo's programs. Files
 called `test_*.py` are run by pytest at the end. Indented code is for reading: usage, and what needs a
-terminal or a network.
+terminal or a network. `$PORT` is one that nobody uses.
 """
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reader(tmp_path: Path, recorded: Path) -> dict[str, str]:
+def reader(tmp_path: Path, recorded: Path, runtime_dir: Path) -> dict[str, str]:
     """The environment of somebody who has installed us, in a directory with a trace."""
     programs = tmp_path / ".bin"
     programs.mkdir()
@@ -51,14 +52,16 @@ def reader(tmp_path: Path, recorded: Path) -> dict[str, str]:
         script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
     (tmp_path / "trace.dat").write_bytes(recorded.read_bytes())
-    return os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": "."}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": ".", "PORT": port}
 
 
 @pytest.mark.time_limit(120)
+@pytest.mark.leaves_files("some pages end programs in the background, and kill a recorder")
 @pytest.mark.parametrize("page", list(pages()))
-def test_the_code_of_a_page_runs_as_it_stands(
-    page: str, reader: dict[str, str], tmp_path: Path, runtime_dir: Path
-) -> None:
+def test_the_code_of_a_page_runs_as_it_stands(page: str, reader: dict[str, str], tmp_path: Path) -> None:
     """Whoever copies it, block after block, meets no error."""
     for language, text in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")):
         named = NAMED.match(text)
