@@ -43,8 +43,3 @@ EVENT_STATUS_OTHER: Final = 0x80
 FIRST_EVENT_ID: Final = 20
 """Lowest dynamic event type id on 6.12."""
 MAX_EVENT_ID: Final = 65535
-
-
-def dyn_loc(offset: int, size: int) -> int:
-    """DYN_LOC of the header: the u32 of a dynamic field, ``size << 16 | offset``."""
-    return (size << 16) | offset

@@ -34,11 +34,6 @@ class Event(NamedTuple):
     fields: tuple[Field, ...]
     keys: tuple[str, ...]
 
-    @property
-    def kernel_name(self) -> str:
-        """The name as kernel text, one character a byte."""
-        return self.name.encode().decode("latin-1")
-
 
 def make_event(event_id: int, system: str, name: str, fields: tuple[Field, ...]) -> Event:
     """Return the event of these declared fields, its texts readable and its value keys unique."""

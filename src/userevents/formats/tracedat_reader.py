@@ -18,7 +18,6 @@ from .tracedat_parts import Decompress, Descriptions, decompressor, plain
 MAX_CPUS = 65536
 MAX_SECTIONS = 1000
 MAX_OPTIONS = 100_000
-MAX_BUFFERS = 4096
 MAX_CHUNKS = 1 << 24
 MAX_SHIFT_NS = 1 << 62
 _PAGES_OF_A_LOT = 16

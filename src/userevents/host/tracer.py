@@ -106,11 +106,6 @@ class Tracer:
         """The runtime directories that are served."""
         return self._places.paths
 
-    @property
-    def is_systems(self) -> bool:
-        """Whether it is the tracer of all users."""
-        return self._places.everyone
-
     def _serve(self, directories: list[str]) -> None:
         """Look for programs in these directories, too."""
         self._programs.serve(directories)

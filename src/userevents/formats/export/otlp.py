@@ -114,7 +114,6 @@ class _Sender:
         self._connection: http.client.HTTPConnection | None = None
         self._resource = _message(1, b"".join(_attribute(1, *each) for each in _resource(job, endpoint).items()))
         self._scope = _message(1, _message(1, b"userevents"))
-        self._rejected = 0
 
     def send(self, records: bytes, number: int) -> None:
         """Send LogRecords, again if the collector or the way there has no room now. Raises Unusable saying why."""
