@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -24,10 +23,9 @@ from userevents.doors.seccomp import FilteredProgram, FuseFiles, SeccompDoor, So
 from userevents.engine import PROFILES, Group
 from userevents.host import Loop
 from userevents.host.bulk import BulkWriter
-from userevents.host.clients import Clients
 from userevents.host.clocks import TraceClocks
 from userevents.instance import Machine
-from userevents.tracefs import PlainSystem, Tree, task_exited, task_forked
+from userevents.tracefs import PlainSystem, Tree
 
 _TURN_S = 0.1
 
@@ -56,16 +54,9 @@ def supervised(
         stack.callback(door.close)
         files = FuseFiles(detached.directory)
     else:
-        clients = Clients(
-            lambda fd, ready: loop.watch(fd, ready, None),
-            loop.unwatch,
-            forked=partial(task_forked, system),
-            exited=partial(task_exited, system),
-            met=system.met,
-        )
         clock = system.machine.clock
         assert isinstance(clock, TraceClocks)
-        files = SocketFiles(tree, loop, clients, BulkWriter(system.group, system.instances, clock), _tell)
+        files = SocketFiles(tree, loop, BulkWriter(system.group, system.instances, clock), _tell)
         files.start()
         system.on_its_way = files.settle
     program = FilteredProgram(command[0], command, os.environ, ioctls=files.ioctls)

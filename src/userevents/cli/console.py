@@ -12,6 +12,8 @@ from ..fields.escape import printable
 
 _QUIET_S = 1.0
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+TROUBLE = ("warning", "error", "alert")
+"""Levels of a tracer's log that tell what may be wrong."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -58,6 +60,12 @@ def say(text: str, *, color: str | None = None) -> None:
 def warn(text: str) -> None:
     """Say what may be wrong, and go on."""
     say(text, color="yellow")
+
+
+def log_trouble(level: str, message: str) -> None:
+    """Say what a tracer or a door logs, as far as something may be wrong. Their log for people who run a verb."""
+    if level in TROUBLE:
+        warn(message)
 
 
 def details(lines: Iterable[str]) -> None:

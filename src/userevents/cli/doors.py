@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from ..abi import tracefs
@@ -16,9 +15,7 @@ from ..doors.launching import LaunchFailed
 from ..doors.seccomp import FilteredProgram, FuseFiles, SeccompDoor, SocketFiles
 from ..errors import Unusable
 from ..host.bulk import BulkWriter
-from ..host.clients import Clients
-from ..tracefs import task_exited, task_forked
-from .console import say, warn
+from .console import log_trouble, say, warn
 from .launch import NotStarted, Program
 from .serving import Serving
 from .tracing import Tracing
@@ -94,7 +91,7 @@ def start_recorded(
     if tracing.tracer is None:
         _beside(tracing, wanted, quiet)
         return None
-    served = Serving(tracing, tracing.tracer, _log)
+    served = Serving(tracing, tracing.tracer, log_trouble)
     try:
         doored = stack.enter_context(behind_door(served, wanted, path, argv, env))
     except Unusable as reason:
@@ -147,37 +144,26 @@ def _injected(served: Serving, path: str, argv: Sequence[str], env: Mapping[str,
         except BaseException:
             files.close()
             raise
-        with _supervised(SeccompDoor(program.listener, files, log=_log)):
+        with _supervised(SeccompDoor(program.listener, files, log=log_trouble)):
             yield program.process, program.go
 
 
 @contextlib.contextmanager
 def _socket(served: Serving, path: str, argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Waiting]:
     """Sockets in place of files."""
-    tracer, system = served.tracer, served.tree.system
+    tracer, loop = served.tracer, served.tracer.loop
     program = FilteredProgram(path, argv, env, ioctls=True)
     sys.setswitchinterval(_SWITCH_S)
-    loop = tracer.loop
-    clients = loop.call(
-        lambda: Clients(
-            lambda fd, ready: loop.watch(fd, ready, None),
-            loop.unwatch,
-            forked=partial(task_forked, system),
-            exited=partial(task_exited, system),
-            met=system.met,
-        )
-    )
     writer = BulkWriter(tracer.group, tracer.instances, tracer.clocks, tracer.natives)
-    files = SocketFiles(served.tree, loop, clients, writer, _log)
+    files = SocketFiles(served.tree, loop, writer, log_trouble)
     files.start()
     catch_ups = tracer.natives.catch_ups
     loop.call(lambda: catch_ups.append(files.settle))
     try:
-        with _supervised(SeccompDoor(program.listener, files, log=_log)):
+        with _supervised(SeccompDoor(program.listener, files, log=log_trouble)):
             yield program.process, program.go
     finally:
         loop.call(lambda: catch_ups.remove(files.settle))
-        loop.call(clients.close)
 
 
 @contextlib.contextmanager
@@ -187,8 +173,3 @@ def _supervised(door: SeccompDoor) -> Iterator[None]:
         yield
     finally:
         door.close()
-
-
-def _log(level: str, message: str) -> None:
-    if level in ("warning", "error", "alert"):
-        warn(message)

@@ -10,7 +10,7 @@ from ..doors.fuse import FuseDoor, Mounted
 from ..errors import NoTracer
 from ..host import Tracer
 from ..tracefs import Tree
-from .console import warn
+from .console import log_trouble
 from .tracing import Log, Tracing, directory_apart
 
 
@@ -52,7 +52,7 @@ def serving(
     With a `policy`, be the tracer of all users. Raises `NoTracer` if another process is the tracer, unless we may be
     one `beside` it, in a runtime directory of our own: that is then what USEREVENTS_DIR says.
     """
-    log = log or _warn
+    log = log or log_trouble
     is_beside = False
     with contextlib.ExitStack() as stack:
         try:
@@ -68,8 +68,3 @@ def serving(
         served = Serving(tracing, tracing.tracer, log, mode)
         served.is_beside = is_beside
         yield served
-
-
-def _warn(level: str, message: str) -> None:
-    if level in ("warning", "error", "alert"):
-        warn(message)

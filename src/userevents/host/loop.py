@@ -35,7 +35,7 @@ class TreeLock:
 
 
 class Loop:
-    """A selector loop. `watch` and `unwatch` belong to its thread; `call` and `stop` to any."""
+    """A selector loop. `watch` and `unwatch` belong to whoever holds `lock`; `call`, `wake` and `stop` to anybody."""
 
     def __init__(self, on_error: Callable[[Exception], None] | None = None) -> None:
         self.lock = TreeLock()

@@ -14,9 +14,9 @@ from typing import Final
 
 from ...abi import fuse
 from ...errors import Refused
-from ...host.clients import Clients
 from ...host.loop import Loop
-from ...tracefs import Tree, task_exited, task_forked
+from ...tracefs import Tree
+from ..callers import clients_of
 from .channel import Channel, Log, Operation, Request
 from .files import Files
 from .mount import Mounted, unmount
@@ -54,14 +54,7 @@ class FuseDoor:
         self._wake = loop.wake
         self._log: Log = log if log is not None else lambda level, message: None
         self._channel = Channel(mounted.fd, self._log)
-        self._clients = Clients(
-            lambda fd, ready: loop.watch(fd, ready, None),
-            loop.unwatch,
-            forked=partial(task_forked, tree.system),
-            exited=partial(task_exited, tree.system),
-            met=tree.system.met,
-            log=self._log,
-        )
+        self._clients = clients_of(tree, loop, self._log)
         names = Names(tree, os.geteuid() if uid is None else uid, os.getegid() if gid is None else gid)
         self._files = Files(tree, names, self._clients, self._channel)
         self._writes = Writes(self._files, self._clients, self._channel, loop.lock, self._wake_if_due)

@@ -19,9 +19,9 @@ from typing import Final
 from ...abi import tracefs
 from ...errors import Refused
 from ...host.bulk import BulkWriter
-from ...host.clients import Clients
 from ...host.loop import Loop
 from ...tracefs import Caller, OpenNode, Tree, WriteCall
+from ..callers import clients_of
 from . import paths
 from .listener import Call
 from .receiver import BATCH, Batch, Receiver, prepare
@@ -59,11 +59,11 @@ class SocketFiles:
 
     ioctls = True
 
-    def __init__(self, tree: Tree, loop: Loop, clients: Clients, writer: BulkWriter, log: Log) -> None:
+    def __init__(self, tree: Tree, loop: Loop, writer: BulkWriter, log: Log) -> None:
         self._tree = tree
         self._lock = loop.lock
         self._wake = loop.wake
-        self._clients = clients
+        self._clients = clients_of(tree, loop, log)
         self._writer = writer
         self._log = log
         self._files: dict[int, _File] = {}
@@ -159,6 +159,7 @@ class SocketFiles:
             for file in tuple(self._files.values()):
                 self._forget(file)
                 file.node.abort()
+            self._clients.close()
         self._ready.close()
         os.close(self._stop)
         self._tell_lost()
