@@ -15,7 +15,7 @@ from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
 from ..session.recorder_note import RecorderNote
 from .attached import Attached
-from .console import LiveLine, count, human_size, say, warn
+from .console import TROUBLE, LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
 from .launch import Program, is_python
 from .tracing import Tracing, directory_apart
@@ -327,7 +327,7 @@ class Recording:
             _tell_totals(self._writer.totals, seconds, self._wish.output)
 
     def _log(self, level: str, message: str) -> None:
-        if level in ("warning", "error", "alert"):
+        if level in TROUBLE:
             self._line.clear()
             warn(message)
 
