@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def raised_by_handler(error: BaseException) -> bool:
     """Whether a signal handler of the program raised `error`, by the frames it passed through."""
-    handlers = {_code(_signal.getsignal(number)) for number in range(1, _signal.NSIG)} - {None}
+    found = map(_signal.getsignal, range(1, _signal.NSIG))
+    handlers = {_code(handler) for handler in found if callable(handler)} - {None}
     traceback = error.__traceback__
     while traceback is not None:
         if traceback.tb_frame.f_code in handlers:
