@@ -96,6 +96,30 @@ for name in beat 'tack nothing a;'; do timeout 0.5 "$0" /sys/kernel/tracing/user
     assert re.search(r"'tack nothing a; u32 number' of pid \d+ \(ticker\) was refused: \[EINVAL\]", told[1])
 
 
+MISTAKES = """
+import ctypes, os, struct
+fd, libc = os.open("/sys/kernel/tracing/user_events_data", os.O_RDWR), ctypes.CDLL(None)
+word, name = ctypes.create_string_buffer(8), ctypes.create_string_buffer(b"beat u32 number")
+def register(size, width, address):
+    call = struct.pack("<IBBHQQI", size, 0, width, 0, ctypes.addressof(word), address, 0)
+    libc.ioctl(fd, ctypes.c_ulong(0xC0082A00), ctypes.create_string_buffer(call))
+register(28, 2, ctypes.addressof(name))
+register(28, 4, 0)
+register(8, 4, ctypes.addressof(name))
+"""
+
+
+def test_a_registration_that_fails_before_its_declaration_is_read_is_told() -> None:
+    """An enable word of a wrong size, a name that is not there, a structure of an unknown size."""
+    told = expect("beat", "tick==0", program=python(MISTAKES), code=1).stderr
+    assert "1 of 2 expectations not met" in told
+    assert "beat: no declaration was accepted" in told
+    who = r"of pid \d+ \(python\S*\) was refused:"
+    assert re.search(rf"'beat u32 number' {who} \[EINVAL\] an enable word of 2 bytes", told)
+    assert re.search(rf"a registration {who} \[EFAULT\] the \d+ bytes at 0x0 cannot be read", told)
+    assert re.search(rf"a registration {who} \[EINVAL\] a structure of 8 bytes", told)
+
+
 def test_a_programs_own_failure_wins_and_both_are_told() -> None:
     """The exit code stays the program's when it fails itself, so that no failure hides another."""
     done = expect("tock", program=python(WRITES + "raise SystemExit(7)"), code=7)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.engine.world import ROOT, World
+from tests.engine.world import ROOT, WORD, World
 from userevents.engine import V6_4, UserEvent, Writer
 from userevents.errors import Refused
 
@@ -54,6 +54,19 @@ def test_observers_hear_of_a_declaration_that_was_refused() -> None:
         with pytest.raises(Refused):
             world.register(text, bit=1)
     assert witness.seen == ["!t u64 a EADDRINUSE", "!x nothing a EINVAL"]
+
+
+def test_observers_hear_of_a_registration_that_was_refused_before_its_declaration_mattered() -> None:
+    """A word of two bytes, a bit that is taken, a word that is not there: with the text all the same."""
+    world = World()
+    witness = Witness(world)
+    world.register("t")
+    world.group.observers.append(witness)
+    world.memory.unmapped.add(WORD + 8)
+    for bit, size, addr in ((1, 2, WORD), (0, 4, WORD), (1, 4, WORD + 8)):
+        with pytest.raises(Refused):
+            world.register("t", bit, size=size, addr=addr)
+    assert witness.seen == ["!t EINVAL", "!t EADDRINUSE", "!t ENOMEM"]
 
 
 def test_a_tracer_that_attaches_when_told_has_the_first_bit_set() -> None:

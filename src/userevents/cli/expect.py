@@ -153,7 +153,7 @@ def _came(observed: Observed, selection: Selection, wanted: str) -> str:
         return f"none of {written:,} passed{expected}"
     if declared:
         return f"declared, and never written{expected}"
-    if observed.refusals(selection):
+    if any(denied.text for denied in observed.refusals(selection)):
         return f"no declaration was accepted{expected}"
     names = sorted({event.registered_name for event in observed.names.values()})
     near = difflib.get_close_matches(selection.pattern.event, names, 1)

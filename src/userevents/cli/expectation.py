@@ -58,7 +58,7 @@ class Seen(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """A declaration that was refused: its text, who made it, and why."""
+    """A declaration that was refused: its text ("" where that could not be read), who made it, and why."""
 
     text: str
     who: str
@@ -70,8 +70,13 @@ class Denied(NamedTuple):
         name = _DECLARED.match(self.text)
         return [EventName(system, name[0]) for system in USER_SYSTEMS] if name else []
 
+    def concerns(self, selection: "Selection") -> bool:
+        """Whether a selection is about what it would have made; one that could not be read may have been that."""
+        return not self.text or any(map(selection.covers, self.events))
+
     def __str__(self) -> str:
-        return f"'{self.text}' of {self.who} was refused: {self.reason}"
+        what = f"'{self.text}'" if self.text else "a registration"
+        return f"{what} of {self.who} was refused: {self.reason}"
 
 
 class Selection:
@@ -209,8 +214,8 @@ class Observed:
             self.refused.append(denied)
 
     def refusals(self, selection: Selection) -> list[Denied]:
-        """The refused declarations of what a selection is about."""
-        return [denied for denied in self.refused if any(map(selection.covers, denied.events))]
+        """The refused declarations of what a selection is about, or may be."""
+        return [denied for denied in self.refused if denied.concerns(selection)]
 
     def take(self, seen: Seen) -> None:
         """A record came."""

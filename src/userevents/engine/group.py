@@ -123,10 +123,14 @@ class Group:
         """
         if file.closed:
             raise Refused(errno.EBADF, "this file is closed")
-        self._check_registration(addr, bit, size, flags)
-        mm.require_unused(addr, bit)
-        event, index = self._declare(file, text, flags, caller, want_id)
-        mm.enable(event, addr, bit, size)
+        try:
+            self._check_registration(addr, bit, size, flags)
+            mm.require_unused(addr, bit)
+            event, index = self._declare(file, text, flags, caller, want_id)
+            mm.enable(event, addr, bit, size)
+        except Refused as refused:
+            self.tell_refused(text, file.label, refused)
+            raise
         return index
 
     def register_task(
@@ -139,14 +143,25 @@ class Group:
 
         Source: user_events contract, abi.md section 5.1 steps 5 to 20.
         """
-        self._check_registration(addr, bit, size, flags)
-        if task.mm is None:
-            task.mm = self.new_mm(task.memory, file.label)
-        task.mm.require_unused(addr, bit)
-        # who that is matters to persistent events alone, and takes longer to find out than all the rest
-        caller = task.caller if flags & USER_EVENT_REG_PERSIST else NOBODY
-        event, index = self._declare(file, call.text(), flags, caller, None)
-        task.mm.enable(event, addr, bit, size, partial(call.store, index))
+        text = None
+        try:
+            self._check_registration(addr, bit, size, flags)
+            if task.mm is None:
+                task.mm = self.new_mm(task.memory, file.label)
+            task.mm.require_unused(addr, bit)
+            text = call.text()
+            # who that is matters to persistent events alone, and takes longer to find out than all the rest
+            caller = task.caller if flags & USER_EVENT_REG_PERSIST else NOBODY
+            event, index = self._declare(file, text, flags, caller, None)
+            task.mm.enable(event, addr, bit, size, partial(call.store, index))
+        except Refused as refused:
+            self.tell_refused(_declaration(call) if text is None else text, file.label, refused)
+            raise
+
+    def tell_refused(self, text: str, who: str, refused: Refused) -> None:
+        """Tell the observers that a registration came to nothing; its text is "" where that cannot be read."""
+        for observer in tuple(self.observers):
+            observer.event_refused(text, who, refused)
 
     def write(self, file: OpenFile, data: bytes, size: int, writer: Writer) -> int:
         """Write one event: the index, then the payload; `data` is what could be read of `size` bytes.
@@ -216,16 +231,11 @@ class Group:
 
         Source: user_events contract, abi.md section 5.1 steps 11 to 19.
         """
-        try:
-            if len(text) >= MAX_NAME_ARGS_SIZE:
-                raise Refused(
-                    errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
-                )
-            event = self._find_or_create(text, flags, caller, want_id, file.label)
-        except Refused as refused:
-            for observer in tuple(self.observers):
-                observer.event_refused(text, file.label, refused)
-            raise
+        if len(text) >= MAX_NAME_ARGS_SIZE:
+            raise Refused(
+                errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
+            )
+        event = self._find_or_create(text, flags, caller, want_id, file.label)
         try:
             return event, file.add(event)
         finally:
@@ -332,6 +342,14 @@ def _require_idle(event: UserEvent) -> None:
     held += f" and {len(others) - HOLDERS_SHOWN} more" if len(others) > HOLDERS_SHOWN else ""
     way_out = "let its holders go first" if event.persist else "an auto-delete event goes by itself"
     raise Refused(errno.EBUSY, f"event '{event.name}' is held by: {held}; {way_out}")
+
+
+def _declaration(call: Registration) -> str:
+    """What a call that was refused before its turn would have declared; "" where that cannot be read."""
+    try:
+        return call.text()
+    except Refused:
+        return ""
 
 
 def _silent(level: str, message: str) -> None:

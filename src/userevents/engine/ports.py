@@ -127,4 +127,4 @@ class Observer(Protocol):
         """`event` is no longer listed."""
 
     def event_refused(self, text: str, who: str, refused: Refused) -> None:
-        """The declaration `text` of `who` was refused; the caller gets the error next."""
+        """A registration of `who` was refused, of `text` if that is known; the caller gets the error next."""

@@ -12,7 +12,7 @@ from .recorder import Rings
 Keep = Callable[[UserEvent, int, bytes, Writer], None]
 """Takes an event, the time of a record (ns), the record with its common header, and who wrote it."""
 Refusal = Callable[[str, str, Refused], None]
-"""Takes a declaration that was refused, who made it, and why."""
+"""Takes a declaration that was refused ("" where it could not be read), who made it, and why."""
 
 
 class Watch(Instance):

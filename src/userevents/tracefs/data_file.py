@@ -80,11 +80,16 @@ class UserEventsData(File):
 
         Source: user_events contract, abi.md section 5.1.
         """
-        raw = _copy_struct(task.memory, argument, uapi.USER_REG_SIZE)
+        group, table = self.place.system.group, _table(node)
+        try:
+            raw = _copy_struct(task.memory, argument, uapi.USER_REG_SIZE)
+        except Refused as refused:
+            group.tell_refused("", table.label, refused)
+            raise
         _, bit, size, flags, addr, name_addr, _ = _REG.unpack(raw)
         index_at = argument + uapi.USER_REG_WRITE_INDEX_OFFSET
         call = _Registration(task.memory, name_addr, addr, bit, size, index_at)
-        self.place.system.group.register_task(_table(node), task, call, addr=addr, bit=bit, size=size, flags=flags)
+        group.register_task(table, task, call, addr=addr, bit=bit, size=size, flags=flags)
 
     def unregister(self, node: OpenNode, argument: int, task: Task) -> None:
         """DIAG_IOCSUNREG; any open `user_events_data` will do.
