@@ -3,12 +3,13 @@
 A test never serves the files that it looks at: who serves a mount cannot answer itself.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -69,6 +70,18 @@ def miss(problem: str) -> NoReturn:
     if "fuse" in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
         pytest.fail(f"{problem}, and here it must work (USEREVENTS_REQUIRE)")
     pytest.skip(problem)
+
+
+@contextlib.contextmanager
+def on_one_cpu() -> Iterator[int]:
+    """Stay on one CPU, whose number is given: there are the records of what this thread writes."""
+    allowed = os.sched_getaffinity(0)
+    cpu = min(allowed)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield cpu
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

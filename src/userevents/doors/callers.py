@@ -5,7 +5,7 @@ from functools import partial
 
 from ..host.clients import Clients
 from ..host.loop import Loop
-from ..tracefs import Tree, task_exited, task_forked
+from ..tracefs import TOP, Tree, task_exited, task_forked
 
 
 def clients_of(tree: Tree, loop: Loop, log: Callable[[str, str], None]) -> Clients:
@@ -18,5 +18,6 @@ def clients_of(tree: Tree, loop: Loop, log: Callable[[str, str], None]) -> Clien
             forked=partial(task_forked, system),
             exited=partial(task_exited, system),
             met=system.met,
+            cpus=system.instances[TOP].cpus,
             log=log,
         )

@@ -18,20 +18,22 @@ from .guard import Guards
 from .proc_events import EXEC, EXIT, FORK, ProcEvent, ProcEvents
 from .remote import RemoteMemory
 
-_NAME_KEPT_S: Final = 1.0
+_WRITER_KEPT_S: Final = 0.05
+"""For so long a thread is taken to have the same name and to be on the same CPU: looking takes as long as a write."""
 
 
 class ClientThread:
     """One thread of a client, making calls: the engine's `Task`."""
 
-    def __init__(self, client: "Client", tid: int) -> None:
+    def __init__(self, client: "Client", tid: int, cpus: int) -> None:
         self.client = client
         self.tid = tid
         self.mm: UserEventMm | None = client.mm_for(tid)
         self.uid = 0
         self.gid = 0
+        self._last_cpu = cpus - 1
         self._writer: Writer | None = None
-        self._named_s = 0.0
+        self._looked_s = 0.0
 
     @property
     def memory(self) -> RemoteMemory:
@@ -45,11 +47,12 @@ class ClientThread:
 
     @property
     def writer(self) -> Writer:
-        """What a record says of it. On which CPU it called is not told: 0."""
+        """What a record says of it: its name, and the CPU on which it was lately."""
         now = time.monotonic()
-        if self._writer is None or now - self._named_s > _NAME_KEPT_S:
-            self._named_s = now
-            self._writer = Writer(self.tid, self.client.pid, process.comm(self.tid), 0)
+        if self._writer is None or now - self._looked_s > _WRITER_KEPT_S:
+            self._looked_s = now
+            comm, cpu = process.comm_and_cpu(self.client.pid, self.tid)
+            self._writer = Writer(self.tid, self.client.pid, comm, min(cpu, self._last_cpu))
         return self._writer
 
 
@@ -145,7 +148,7 @@ class Clients:
 
     `watch(fd, callback)` and `unwatch(fd)` are the owner's loop; `forked(parent, child)` and `exited` hear of every
     thread on the machine, as far as the kernel tells; `met` of each process that has come to have a registration.
-    Nobody's memory is waited for, but that of the tracer's own user.
+    Records are put to the first `cpus` CPUs. Nobody's memory is waited for, but that of the tracer's own user.
     """
 
     def __init__(
@@ -156,8 +159,10 @@ class Clients:
         forked: Callable[[int, int], None],
         exited: Callable[[int], None],
         met: Callable[[int], None],
+        cpus: int,
         log: Callable[[str, str], None] = lambda level, message: None,
     ) -> None:
+        self._cpus = cpus
         self._watch = watch
         self._unwatch = unwatch
         self._clients: dict[int, Client] = {}
@@ -237,7 +242,7 @@ class Clients:
             client = self._clients.get(pid) or self._add(pid)
             if client is None:
                 return None
-        thread = self._threads[tid] = client.threads[tid] = ClientThread(client, tid)
+        thread = self._threads[tid] = client.threads[tid] = ClientThread(client, tid, self._cpus)
         return thread
 
     def _add(self, pid: int) -> Client | None:

@@ -44,6 +44,8 @@ class NativePages:
         self.program = program
         self._builder = PageBuilder()
         self._in_page = 0
+        self._cpu = 0
+        """Where the page under construction was opened."""
         self._seq = 0
         self._events: dict[UserEvent, _Known] = {}
         self._names: dict[int, str] = {}
@@ -53,7 +55,7 @@ class NativePages:
         """Hand out what is not a page."""
 
     def keep_page(self, page: bytes, count: int) -> None:
-        """Take a page of `count` records."""
+        """Take a page of `count` records, opened on CPU `_cpu`."""
 
     def know(self, event: UserEvent) -> _Known:
         """The recording's side of an event; the first time it is told of it."""
@@ -76,7 +78,7 @@ class NativePages:
             return False
         if self._names.get(writer.tid) != writer.comm:
             self._name(writer)
-        self._put(time.monotonic_ns(), body)
+        self._put(time.monotonic_ns(), body, writer.cpu)
         return True
 
     def take_many(self, event: UserEvent, writer: Writer, times_ns: Sequence[int], payloads: Sequence[bytes]) -> None:
@@ -87,7 +89,7 @@ class NativePages:
         head = record_body(event.id, writer.tid, b"")
         bodies = [head + payload for payload in payloads]
         if not known.checks and len(set(map(len, payloads))) == 1:
-            self._put_alike(times_ns, bodies, known)
+            self._put_alike(times_ns, bodies, known, writer.cpu)
             return
         for time_ns, body in zip(times_ns, bodies, strict=True):
             if len(body) > MAX_BODY_SIZE:
@@ -95,7 +97,7 @@ class NativePages:
             elif known.checks and not passes(known.checks, body):
                 known.counts[_INVALID] += 1
             else:
-                self._put(time_ns, body)
+                self._put(time_ns, body, writer.cpu)
 
     def give_up(self, event: UserEvent, count: int) -> None:
         """Count records that were lost on their way."""
@@ -110,23 +112,27 @@ class NativePages:
             self._finish_page()
         return size
 
-    def _put(self, ts_ns: int, body: bytes) -> None:
+    def _put(self, ts_ns: int, body: bytes, cpu: int) -> None:
         if not self._builder.append(ts_ns, body):
             self._finish_page()
             self._builder.append(ts_ns, body)
+        if not self._in_page:
+            self._cpu = cpu
         self._in_page += 1
 
-    def _put_alike(self, times_ns: Sequence[int], bodies: Sequence[bytes], known: _Known) -> None:
+    def _put_alike(self, times_ns: Sequence[int], bodies: Sequence[bytes], known: _Known, cpu: int) -> None:
         """Put records of one size, as many as a page takes at a time."""
         if len(bodies[0]) > MAX_BODY_SIZE:
             known.counts[_TOO_LARGE] += len(bodies)
             return
         first = 0
         while first < len(bodies):
+            if not self._in_page:
+                self._cpu = cpu
             stop = self._builder.append_alike(times_ns, bodies, first)
             self._in_page += stop - first
             if stop < len(bodies):
-                self._put(times_ns[stop], bodies[stop])
+                self._put(times_ns[stop], bodies[stop], cpu)
                 stop += 1
             first = stop
 
@@ -143,12 +149,12 @@ class NativePages:
             self._names[writer.tid] = writer.comm
             self.tell(stream.pack_threads(self.program.number, {writer.tid: writer.comm}))
 
-    def part_frame(self, page: bytes, seq: int) -> bytes:
-        """The frame of the page of that number."""
+    def part_frame(self, page: bytes, seq: int, cpu: int) -> bytes:
+        """The frame of the page of that number, which was opened on a CPU."""
         ts = int.from_bytes(page[:8], "little")
         used = int.from_bytes(page[8:PAGE_HEADER_SIZE], "little") & COMMIT_LENGTH_MASK
         data = page[PAGE_HEADER_SIZE : PAGE_HEADER_SIZE + used]
-        return stream.pack_part(self.program.number, _GENERATION, 0, seq, ts, 0, data)
+        return stream.pack_part(self.program.number, _GENERATION, cpu, seq, ts, 0, data)
 
     def ledger(self, *, missed: int = 0, overwritten: int = 0, left_out: int = 0, exact: bool = True) -> bytes:
         """The frame of the counts."""
@@ -197,7 +203,7 @@ class NativeView(NativePages):
     def keep_page(self, page: bytes, count: int) -> None:
         """Hand out a page; where its reader is too slow, its records are missed."""
         self._seq += 1
-        if not self.instance.stream.push(self.part_frame(page, self._seq - 1), None, count):
+        if not self.instance.stream.push(self.part_frame(page, self._seq - 1, self._cpu), None, count):
             self._missed += count
 
     def tell_ledger(self) -> None:
@@ -207,11 +213,12 @@ class NativeView(NativePages):
 
 
 class _Kept(NamedTuple):
-    """A page that is held, how many records it has, and when the last of them was written."""
+    """A page that is held, how many records it has, when the last was written, and on which CPU it was opened."""
 
     page: bytes
     entries: int
     last_ns: int
+    cpu: int
 
 
 class Cut:
@@ -253,7 +260,7 @@ class NativeFlight(NativePages):
     def keep_page(self, page: bytes, count: int) -> None:
         """Keep a page in the place of the oldest."""
         self._seq += 1
-        self._pages.append(_Kept(page, count, self._builder.last_ns))
+        self._pages.append(_Kept(page, count, self._builder.last_ns, self._cpu))
         while len(self._pages) > self.limit:
             self._overwritten += self._pages.popleft().entries
 
@@ -306,7 +313,7 @@ class NativeFlight(NativePages):
             cut.kept += entries
             cut.left_out += kept.entries - entries
             if entries:
-                found.append(self.part_frame(page, number))
+                found.append(self.part_frame(page, number, kept.cpu))
         cut.next_seq = self._seq
         return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.doors.servers import NOBODY, Mount, Run, in_namespace, own_device, python_for_nobody, wait_for
+from tests.doors.servers import NOBODY, Mount, Run, in_namespace, on_one_cpu, own_device, python_for_nobody, wait_for
 
 ANSWER_S = 1.0 * PATIENCE
 WAITERS = {
@@ -105,16 +105,17 @@ def test_a_reader_wakes_when_there_is_something(mounted: Mount) -> None:
     reading = waiter(mounted.place, "print(os.read(os.open('trace_pipe', os.O_RDONLY), 1000))")
     killed = waiter(other, "os.read(os.open('trace_pipe', os.O_RDONLY), 1000)")
     wait_for(lambda: state(reading) == state(killed) == "S")
-    fd = os.open(mounted.place / "per_cpu/cpu0/trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK)
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    assert poll.poll(0) == []
-    mounted.write("buffer_percent", "0")
-    mounted.write("trace_marker", "hello")
-    assert "hello" in reading.communicate(timeout=10)[0]
-    mounted.write("trace_marker", "again")
-    assert poll.poll(5000) == [(fd, select.POLLIN)]
-    os.close(fd)
+    with on_one_cpu() as cpu:
+        fd = os.open(mounted.place / f"per_cpu/cpu{cpu}/trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        assert poll.poll(0) == []
+        mounted.write("buffer_percent", "0")
+        mounted.write("trace_marker", "hello")
+        assert "hello" in reading.communicate(timeout=10)[0]
+        mounted.write("trace_marker", "again")
+        assert poll.poll(5000) == [(fd, select.POLLIN)]
+        os.close(fd)
     began = time.monotonic()
     killed.kill()
     killed.communicate(timeout=10)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.doors.servers import Mount
+from tests.doors.servers import Mount, on_one_cpu
 from userevents.abi import user_events as uapi
 from userevents.buffer import records
 
@@ -18,8 +18,9 @@ EVENT = "events/user_events/short"
 class Program:
     """This process as a program that uses the mount: the event ``short u32 a``."""
 
-    def __init__(self, mounted: Mount) -> None:
+    def __init__(self, mounted: Mount, cpu: int) -> None:
         self.mounted = mounted
+        self.cpu = cpu
         self.fd = os.open(mounted.place / "user_events_data", os.O_RDWR)
         self._word = ctypes.c_uint32()
         self._text = ctypes.create_string_buffer(b"short u32 a")
@@ -45,13 +46,14 @@ class Program:
 @pytest.fixture
 def program(mounted: Mount) -> Iterator[Program]:
     """A program whose event is enabled, and has been written: the next one would take the short way."""
-    made = Program(mounted)
-    mounted.write(f"{EVENT}/enable", "1")
-    assert made.enabled
-    assert [made.write(value) for value in (1, 2, 3)] == [8, 8, 8]
-    assert made.values() == [1, 2, 3]
-    yield made
-    os.close(made.fd)
+    with on_one_cpu() as cpu:
+        made = Program(mounted, cpu)
+        mounted.write(f"{EVENT}/enable", "1")
+        assert made.enabled
+        assert [made.write(value) for value in (1, 2, 3)] == [8, 8, 8]
+        assert made.values() == [1, 2, 3]
+        yield made
+        os.close(made.fd)
 
 
 Switch = Callable[[Mount], object]
@@ -127,7 +129,7 @@ def test_a_writev_of_many_vectors_is_one_record(mounted: Mount, program: Program
     letters = [bytes((97 + number % 26,)) for number in range(700)]
     assert os.writev(program.fd, [struct.pack("<i", 0), *letters]) == 704
     program.write(7)
-    with open(mounted.place / "per_cpu/cpu0/trace_pipe_raw", "rb", buffering=0) as raw:
+    with open(mounted.place / f"per_cpu/cpu{program.cpu}/trace_pipe_raw", "rb", buffering=0) as raw:
         page = raw.read(4096)
     assert b"".join(letters) in page
     assert [length for _, _, length in records(page)] == [8 + 700, 8 + 4]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.doors.servers import DEVICE, NOBODY, TRACING, in_namespace, own_device, python_for_nobody, wait_for
 from tests.system.conftest import Userevents
 from userevents.formats.ledger import Ledger
@@ -67,6 +68,26 @@ def test_native_and_python_programs_are_in_one_trace(userevents: Userevents, nat
     assert [process.comm for process in ledger.processes if process.comm == "burst"] == ["burst", "burst"]
     assert ledger.total("lost") == 0
     assert "1,015 events of 3 programs" in done.stderr
+
+
+@pytest.mark.parametrize("door", ["fuse", "seccomp"])
+def test_records_are_on_the_cpu_of_their_program(userevents: Userevents, native: Native, door: str) -> None:
+    """In a recording and in the tree's rings; the first CPU is where records go of which nothing is known."""
+    cpu = max(os.sched_getaffinity(0))
+    if not cpu:
+        pytest.skip("there is one CPU here")
+    pinned = [require("taskset"), "-c", str(cpu), native("burst"), DATA, "tick", "0", "50"]
+    done = userevents("record", *QUIET, "--door", door, "--", *pinned)
+    with open_trace(str(userevents.directory / "trace.dat")) as trace:
+        assert {record.cpu for record in trace.records()} == {cpu}, done.stderr
+    if door == "seccomp":
+        return  # files are handed out for writing only: a program cannot look at the tree's rings
+    script = """echo 'u:tick u32 number' > $0/dynamic_events; echo 1 > $0/events/user_events/tick/enable
+    "$@" > /dev/null; cat $0/per_cpu/cpu*/stats | grep ^entries; cat $0/trace"""
+    shown = userevents("run", "-q", "--door", door, "--", "sh", "-c", script, str(TRACING), *pinned).stdout
+    entries = [line for line in shown.splitlines() if line.startswith("entries")]
+    assert [number for number, line in enumerate(entries) if line != "entries: 0"] == [cpu], shown
+    assert shown.count(f"[{cpu:03}]") == 50, shown
 
 
 @pytest.mark.parametrize("door", ["fuse", "socket"])
