@@ -17,9 +17,12 @@ import hypothesis
 import pytest
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from tests import beside
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 PATIENCE: Final = float(os.environ.get("USEREVENTS_PATIENCE", "1"))  # more under valgrind and its like
 TIME_LIMIT: Final = 60.0 * PATIENCE
+IS_WORKER: Final = "PYTEST_XDIST_WORKER" in os.environ
 STAYS: Final = {"tracer.lock", "tracer.sock", "rings"}  # what a tracer may leave in a runtime directory
 
 # No deadline for one example: on a shared machine it would measure the neighbours.
@@ -37,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves_files(reason): do not look for files left in runtime_dir")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> beside.TwoGroups:
+    """Say which tests run at the same time, where several processes run them (./dev test)."""
+    return beside.TwoGroups(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that takes too long, with a traceback of where it hangs; the rest of the run goes on.
@@ -44,6 +53,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     The alarm interrupts waits and system calls of the main thread. What it cannot reach, pytest's own
     faulthandler_timeout ends (pyproject.toml): it shows every thread and exits.
     """
+    if IS_WORKER and beside.may(item.nodeid):
+        beside.stand_back()
     mark = item.get_closest_marker("time_limit")
     seconds = float(mark.args[0]) * PATIENCE if mark else TIME_LIMIT
 

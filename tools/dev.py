@@ -39,7 +39,18 @@ def test(arguments: list[str]) -> int:
     """Run the tests; arguments go to pytest (./dev test tests/fields -k size; paths from the top)."""
     environment.ensure("dev")
     os.chdir(ROOT)
-    return _become([str(PYTHON), "-P", "-m", "pytest", *arguments])
+    beside = [] if _in_one_process(arguments) else ["--numprocesses=2"]
+    return _become([str(PYTHON), "-P", "-m", "pytest", *beside, *arguments])
+
+
+_BY_HAND: Final = {"-s", "--capture", "--pdb", "--trace", "-n", "--numprocesses", "-p", "--co", "--collect-only", "-h"}
+
+
+def _in_one_process(arguments: list[str]) -> bool:
+    """Whether these are some tests only, or somebody looks on, or says how many processes run them."""
+    paths = [os.path.normpath(argument.partition("::")[0]) for argument in arguments]
+    names_tests = any(path.startswith("tests") and os.path.exists(path) for path in paths)
+    return names_tests or not _BY_HAND.isdisjoint(argument.partition("=")[0] for argument in arguments)
 
 
 def soak(arguments: list[str]) -> int:

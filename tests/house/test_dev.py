@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import beside
 from tests.house.sources import ROOT
-from tools import environment, progress
+from tools import dev, environment, progress
 
 
 def _dev(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +45,26 @@ def test_dev_says_which_python_it_found_when_none_will_do(tmp_path: Path) -> Non
     assert done.returncode == 127
     assert f"{old}: Python 3.9.2" in done.stderr
     assert "USEREVENTS_PYTHON=/path/to/python3.12 ./dev test" in done.stderr
+
+
+def test_all_tests_run_two_at_a_time_and_chosen_ones_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names a test, looks on, or says how many processes there shall be, has what pytest itself does."""
+    monkeypatch.chdir(ROOT)
+    for words in ("", "-q", "-k size -x", "--junitxml=out.xml --color yes", "-k tests_of"):
+        assert not dev._in_one_process(words.split()), words
+    for words in ("tests/fields", "./tests/house/test_dev.py::test_it -q", "-s", "--pdb", "-n 4", "-p no:xdist"):
+        assert dev._in_one_process(words.split()), words
+
+
+def test_what_may_run_beside_others_is_there_and_stays_together() -> None:
+    """Every room and file of the list exists; a file of it is a piece of work, and all other tests are one."""
+    assert [place for place in beside.MAY if not (ROOT / place).exists()] == []
+
+    def piece(nodeid: str) -> str:
+        return beside.TwoGroups._split_scope(None, nodeid)  # type: ignore[arg-type]
+
+    assert piece("tests/fields/test_format.py::test_a[x::y]") == "tests/fields/test_format.py"
+    assert piece("tests/doors/test_expect.py::test_b") == piece("tests/system/test_top.py::test_c") == "tests"
 
 
 @pytest.mark.parametrize(("shell", "script"), [("sh", "dev"), ("bash", ".ci/run")])
