@@ -34,6 +34,8 @@ class Fleet:
         self.up: subprocess.Popen[str] | None = None
         self.hosts: dict[str, subprocess.Popen[str]] = {}
         self.programs: list[subprocess.Popen[str]] = []
+        self.let_in: dict[str, str] = {}
+        """What those who work with the fleet show the broker: files by the names of `Settings`."""
         self._places: dict[str, str] = {}
 
     def start_broker(self, *words: str) -> None:
@@ -94,6 +96,7 @@ class Fleet:
         """What a process of a host, or one that works with the fleet, has in its environment."""
         found = {name: value for name, value in os.environ.items() if not name.startswith("USEREVENTS_FLEET")}
         found |= {"USEREVENTS_FLEET": self.url} if self.url else {}
+        found |= {} if host else {f"USEREVENTS_FLEET_{name.upper()}": path for name, path in self.let_in.items()}
         return found | ({"USEREVENTS_DIR": self._places[host]} if host else {})
 
     def __call__(self, *words: str, host: str = "", code: int = 0) -> str:
@@ -111,7 +114,7 @@ class Fleet:
         """The events as `fleet list` has them, asked in this process: state and hosts by name."""
 
         async def read() -> list[EventRow]:
-            async with connected(Settings((self.url,)), "test") as broker:
+            async with connected(Settings((self.url,), **self.let_in), "test") as broker:
                 return await read_events(broker, "*")
 
         return {row.event.partition(":")[2]: (row.state, list(row.hosts)) for row in asyncio.run(read())}
@@ -120,7 +123,7 @@ class Fleet:
         """The hosts that live, with their incarnations."""
 
         async def read() -> list[HostRow]:
-            async with connected(Settings((self.url,)), "test") as broker:
+            async with connected(Settings((self.url,), **self.let_in), "test") as broker:
                 return await read_hosts(broker)
 
         return {row.host: row.facts["incarnation"] for row in asyncio.run(read()) if row.alive}

@@ -17,7 +17,7 @@ FLEET_VERBS = {
     "dump": "Write what the broker has kept, as one trace.",
     "unregister": "Delete a persistent event of the fleet.",
     "init": "Make what a fleet needs on a broker.",
-    "permissions": "Print what a broker must permit a host, or who works with the fleet.",
+    "accounts": "Print a broker's accounts, for hosts that can tell of themselves only.",
 }
 
 

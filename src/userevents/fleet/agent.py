@@ -18,7 +18,6 @@ from . import member
 from .borrowed import Borrowed
 from .broker import Broker
 from .connection import Log, Settings
-from .permissions import inbox_of
 from .table import Presence
 
 _END_S: Final = 5.0
@@ -48,7 +47,7 @@ class Agent:
         self.incarnation = os.urandom(8).hex()
         """Which run of the agent this is: another one of the same host has another."""
         self.log = log or (lambda level, text: None)
-        self.broker = Broker(settings, f"userevents agent {host}", inbox=inbox_of(host), log=self.log)
+        self.broker = Broker(settings, f"userevents agent {host}", log=self.log)
         self.presence = Presence(host, self.incarnation)
         self.changed = asyncio.Event()
         """Set when `presence` has something new to tell."""

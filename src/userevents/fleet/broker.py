@@ -9,7 +9,7 @@ removed is simply not there, and a key that is not there has sequence 0.
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from errno import EACCES, EINVAL
+from errno import EINVAL
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import NoBroker, Refused, Unusable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 1000
 _WRONG_SEQUENCE: Final = 10071
+_NO_JETSTREAM: Final = 10039
 _NO_SUCH_STREAM: Final = 10059
 _NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
 
@@ -34,16 +35,15 @@ class Conflict(Exception):
 class Broker(Connection):
     """A connection to a broker, and the bucket behind it; `replicas` is for one that has to be made."""
 
-    def __init__(
-        self, settings: Settings, name: str, *, inbox: str = "", log: Log | None = None, replicas: int = 1
-    ) -> None:
-        super().__init__(settings, name, inbox=inbox, log=log)
+    def __init__(self, settings: Settings, name: str, *, log: Log | None = None, replicas: int = 1) -> None:
+        super().__init__(settings, name, log=log)
         self._replicas = replicas
+        self._api_prefix = names.API_SUBJECT
 
     async def get(self, key: str) -> Entry | None:
         """Return a key, None if it is not there."""
         subject = names.key_subject(key)
-        answer = await self.ask(f"$JS.API.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
+        answer = await self.ask(f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
         return None if status_of(answer) else _entry(answer)
 
     async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0, once: str = "") -> int:
@@ -97,7 +97,7 @@ class Broker(Connection):
         waiting = await self.reach(client.subscribe(inbox))
         found: list[Entry] = []
         try:
-            subject = f"$JS.API.DIRECT.GET.{names.KEYS_STREAM}"
+            subject = f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}"
             await self.reach(client.publish(subject, json.dumps(body).encode(), reply=inbox))
             while True:
                 answer = await self.reach(waiting.next_msg(ANSWER_S))
@@ -113,7 +113,7 @@ class Broker(Connection):
                 await waiting.unsubscribe()
 
     async def _api(self, request: str, body: dict[str, Any], *, absent: bool = False) -> dict[str, Any] | None:
-        answer = await self.ask(f"$JS.API.{request}", json.dumps(body).encode())
+        answer = await self.ask(f"{self._api_prefix}.{request}", json.dumps(body).encode())
         return _checked(answer, request, absent=absent) or None
 
     async def make_stream(self, config: dict[str, Any]) -> None:
@@ -127,15 +127,27 @@ class Broker(Connection):
             await self._api(f"STREAM.CREATE.{config['name']}", config)
 
     async def _see_more(self, where: str) -> None:
+        """See that the bucket is there, or make it. A host in an account of its own finds the API elsewhere."""
+        self._api_prefix = names.API_SUBJECT
         try:
-            await self.make_stream(keys_config(self._replicas))
-        except Refused as refused:
-            if refused.errno != EACCES:
-                raise Unusable(f"the broker at {where} cannot keep a fleet's keys: {refused.reason}") from None
+            try:
+                await self.make_stream(keys_config(self._replicas))
+            except _NoJetStream:
+                self._api_prefix = names.API_ELSEWHERE
+                await self.make_stream(keys_config(self._replicas))
+        except (Refused, Unanswered) as error:
             raise Unusable(
-                f"the broker at {where} has no stream '{names.KEYS_STREAM}', and we may not make it: an operator does,"
-                " with 'userevents fleet init'"
+                f"the broker at {where} has no stream '{names.KEYS_STREAM}' for us, and we may not make it ({error}):"
+                " an operator does, with 'userevents fleet init'"
             ) from None
+
+
+class _NoJetStream(Refused):
+    """Our account has no JetStream."""
+
+
+class Unanswered(NoBroker):
+    """The broker lives, and nobody answers on that subject."""
 
 
 @contextlib.asynccontextmanager
@@ -155,7 +167,7 @@ def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any
     """An answer of the API; `absent` says that a message that is not there is no error, and gives nothing."""
     status = status_of(answer)
     if status:
-        raise NoBroker(f"nobody answers '{what}' ({status})")
+        raise Unanswered(f"nobody answers '{what}' ({status})")
     try:
         content = json.loads(answer.data)
     except ValueError:
@@ -170,6 +182,8 @@ def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any
         return {}
     if code == _NO_SUCH_STREAM:
         raise Unusable(f"the broker has no such stream ({what})")
+    if code == _NO_JETSTREAM:
+        raise _NoJetStream(EINVAL, f"the broker refuses '{what}': {told}")
     raise Refused(EINVAL, f"the broker refuses '{what}': {told}")
 
 

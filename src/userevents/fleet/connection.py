@@ -7,6 +7,7 @@ when the server says something that it does not know; a request that the server'
 import asyncio
 import contextlib
 import errno
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -46,14 +47,13 @@ class Settings(NamedTuple):
 class Connection:
     """A connection, made again whenever it breaks. Belongs to one asyncio loop."""
 
-    def __init__(self, settings: Settings, name: str, *, inbox: str = "", log: Log | None = None) -> None:
+    def __init__(self, settings: Settings, name: str, *, log: Log | None = None) -> None:
         self.settings = settings
         self.connected = asyncio.Event()
         """Set while the connection stands."""
         self.connections = 0
         """How many times it was made; a higher number than before says that it broke meanwhile."""
         self._name = name
-        self._inbox = inbox
         self._log = log or (lambda level, text: None)
         self._client: Client | None = None
         self._denied: list[tuple[str, asyncio.Future[None]]] = []
@@ -131,6 +131,7 @@ class Connection:
         from nats import errors
         from nats.aio.client import Client
 
+        logging.getLogger("asyncio").addFilter(_is_news)
         client = self._client = Client()
         where = ", ".join(_without_secrets(server) for server in self.settings.servers)
         self._trouble = ""
@@ -138,7 +139,8 @@ class Connection:
             await asyncio.wait_for(client.connect(**self._options()), CONNECT_S)
         except (errors.Error, TimeoutError, OSError) as error:
             why = self._trouble or str(error) or type(error).__name__
-            if "authorization" in why.lower():
+            # Over TLS the server hangs up before its reason is read.
+            if "authorization" in why.lower() or (client._server_info.get("auth_required") and _hung_up(error, why)):
                 raise Refused(errno.EACCES, f"the broker at {where} does not let us in: {why}") from None
             raise NoBroker(f"no broker answers at {where} ({why})") from None
         except ValueError as error:
@@ -164,8 +166,6 @@ class Connection:
             "max_outstanding_pings": 2,
             "allow_reconnect": True,
         }
-        if self._inbox:
-            options["inbox_prefix"] = self._inbox
         if given.credentials:
             options["nkeys_seed" if _is_seed(given.credentials) else "user_credentials"] = given.credentials
         if given.ca or given.certificate or any(server.startswith("tls:") for server in given.servers):
@@ -216,6 +216,15 @@ class Connection:
     async def _end(self, client: "Client") -> None:
         with contextlib.suppress(Exception):
             await asyncio.wait_for(client.close(), 2)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of asyncio is of use: the client makes it warn at each end of a TLS connection."""
+    return "eof_received" not in record.getMessage()
+
+
+def _hung_up(error: Exception, why: str) -> bool:
+    return not isinstance(error, TimeoutError) and any(word in why.lower() for word in ("pipe", "reset", "eof"))
 
 
 def status_of(answer: "Msg") -> str:

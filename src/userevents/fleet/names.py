@@ -13,6 +13,7 @@ same has the same key. Keys end with the host that writes them: that is what per
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ..errors import Malformed
@@ -23,6 +24,9 @@ KEYS_SUBJECT: Final = f"$KV.{BUCKET}"
 DATA_STREAM: Final = "USEREVENTS_DATA"
 DATA_SUBJECT: Final = f"{BUCKET}.data"
 ASK_SUBJECT: Final = f"{BUCKET}.ask"
+API_SUBJECT: Final = "$JS.API"
+API_ELSEWHERE: Final = f"{BUCKET}.api"
+"""Where a host finds the API in an account of its own, in which there is no JetStream."""
 NEWS_SUBJECT: Final = f"{BUCKET}.news"
 """Wishes that have just been stored, for those who would otherwise see them only when they look next."""
 WISHES: Final = "wishes"
@@ -46,6 +50,7 @@ class Key(NamedTuple):
     layout: str = ""
 
 
+@lru_cache(maxsize=4096)
 def encode(text: str) -> str:
     """Return the token of any text: letters, digits, ``_`` and ``-`` stand for themselves, other bytes are ``=XX``.
 

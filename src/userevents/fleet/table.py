@@ -65,6 +65,8 @@ class Presence:
         self.facts = b"{}"
         self._used: dict[str, bytes] = {}
         self._persistent: dict[str, bytes] = {}
+        self._numbers: dict[str, int] = {}
+        """How often each persist key was begun here: one that was deleted may be begun again."""
         self.deleted: set[str] = set()
         """Persist keys that were deleted in the fleet: the events are to be deleted here, too."""
         self.rival: str | None = None
@@ -97,6 +99,8 @@ class Presence:
 
         A persist key is stored once; from then on the fleet decides whether it is there.
         """
+        for key in persistent.keys() - self._persistent.keys():
+            self._numbers[key] = self._numbers.get(key, 0) + 1
         self._used, self._persistent = dict(used), dict(persistent)
         self._announced &= persistent.keys()
         self.deleted &= persistent.keys()
@@ -199,7 +203,7 @@ class Presence:
             elif key in self._announced:
                 self.deleted.add(key)
             else:
-                yield Put(key, value, 0, once=f"{self.incarnation}.{key}")
+                yield Put(key, value, 0, once=f"{self.incarnation}.{self._numbers[key]}.{key}")
 
     def _parting(self) -> Question | None:
         """Take away the users, the facts and at last the lease: a peer finishes what is left when this is cut short."""
