@@ -64,23 +64,19 @@ class Host:
         self.broker = broker
         self.host = "bench"
         self.ending = asyncio.Event()
-        self.report: dict[str, int] = {}
+        self.facts: dict[str, object] = {}
         self._frames = frames
 
     def access(self) -> "Host":
         """The tree."""
         return self
 
-    def instance(self, access: object) -> "Host":
+    def mkdir(self, path: str, keep: bool = False) -> None:
         """The instance."""
-        return self
 
-    def stream(self) -> Tape:
-        """The tape."""
+    def open(self, path: str, flags: int = 0) -> Tape:
+        """Its stream."""
         return Tape(self._frames)
-
-    def rotate(self) -> None:
-        """There is nothing to begin anew."""
 
     def close(self) -> None:
         """Nothing to close."""

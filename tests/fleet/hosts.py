@@ -36,6 +36,8 @@ class Fleet:
         self.programs: list[subprocess.Popen[str]] = []
         self.let_in: dict[str, str] = {}
         """What those who work with the fleet show the broker: files by the names of `Settings`."""
+        self.within: dict[str, list[str]] = {}
+        """By host, the command in which its processes are started: a namespace of its own, perhaps."""
         self._places: dict[str, str] = {}
 
     def start_broker(self, *words: str) -> None:
@@ -60,7 +62,7 @@ class Fleet:
         place = self._places.setdefault(name, tempfile.mkdtemp(prefix="uevt-fleet-", dir="/dev/shm"))
         log = open(self.log(name), "a")
         self.hosts[name] = subprocess.Popen(
-            [*COMMAND, "serve", "--fleet", self.url, "--fleet-host", name, *words],
+            [*self.within.get(name, ()), *COMMAND, "serve", "--fleet", self.url, "--fleet-host", name, *words],
             env=self.environment(name),
             stderr=log,
             text=True,
@@ -81,7 +83,7 @@ class Fleet:
         """Start a Python program on a host, and wait until it says that it is ready; a line on stdin lets it go on."""
         code = f"import sys\nfrom userevents import register\n{text}\nprint('ready', flush=True)\nsys.stdin.readline()"
         program = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [*self.within.get(host, ()), sys.executable, "-c", code],
             env=self.environment(host),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

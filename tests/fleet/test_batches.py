@@ -10,7 +10,9 @@ from userevents.buffer import PageBuilder, page_data
 from userevents.buffer import stream as wire
 from userevents.fleet.batches import BATCH_SIZE, MESSAGE_MAX, Backlog, Batch, Batcher, frames_in
 from userevents.fleet.sequence import Head, Turns, pack_head, parse_head
+from userevents.formats import Trace
 from userevents.formats.recording import Recording
+from userevents.formats.sources import RecordingSource
 
 HEAD = wire.START.size
 
@@ -53,12 +55,43 @@ def test_a_run_that_is_too_long_is_cut_between_pages_and_nothing_else_changes() 
     assert whole.notes == direct.notes == []
 
 
+def test_the_pages_of_a_batch_are_read_without_those_before() -> None:
+    """A page in many parts, of which any batch may be lost: the others have their records, at their times."""
+    maker = Maker()
+    session = maker.session(1)
+    for number in range(40):
+        session.add_values(10**9 + number * 1000, 20, number)
+    session.flush(cuts=range(16, 640, 16))
+    batcher, batches = Batcher(), []
+    for frame in maker.frames:
+        batches += batcher.add(frame) + batcher.flush()
+    facts, parts = batches[:-40], batches[-40:]
+    assert [part.records for part in parts] == [1] * 40
+    start = maker.frames[0] + b"".join(batch.data for batch in facts)
+    for lost in (0, 7, 39):
+        data = start + b"".join(part.data for number, part in enumerate(parts) if number != lost)
+        trace = Trace("x", RecordingSource(Recording.of(data)), lambda: None)
+        found = [(record.ts_ns, record.values["a"]) for record in trace.records()]
+        assert found == [(10**9 + number * 1000, number) for number in range(40) if number != lost]
+
+
 def test_each_recording_begins_a_batch_of_its_own() -> None:
     """A second recording in the stream has the next number, and its HEADER is the first frame of a batch."""
     batcher = Batcher()
     first, second = Maker(), Maker()
     batches = batcher.add(first.data() + second.data()) + batcher.flush()
     assert [(batch.recording, batch.begins, batch.ends) for batch in batches] == [(1, True, True), (2, True, True)]
+
+
+def test_a_ledger_is_sent_when_it_changed_and_once_in_each_recording() -> None:
+    """Tracers tell the counts of every program every second; a program that does nothing sends nothing."""
+    ledgers = [wire.pack_ledger(1, {"committed": number // 3}) for number in range(9)]
+    first, second = Maker(), Maker()
+    first.frames += ledgers
+    second.frames += ledgers[-1:]
+    batches = Batcher().add(first.data() + second.data())
+    kinds = [kind for batch in batches for kind, _, _ in frames_in(batch.payload())]
+    assert kinds.count(wire.LEDGER) == 4
 
 
 def test_a_fact_that_fits_no_message_goes_in_pieces() -> None:

@@ -1,16 +1,23 @@
 """The fleet's events, by the verbs, over real hosts, programs and a real broker."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import require
 from tests.fleet.hosts import COMMAND, Fleet, until
+from userevents.fleet import names
+from userevents.fleet.broker import connected
+from userevents.fleet.connection import Settings
 from userevents.formats import open_trace
+from userevents.formats.order import placed
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +142,57 @@ def test_a_killed_recorder_goes_on_and_what_it_missed_comes_from_the_broker(writ
 
 
 @pytest.mark.time_limit(120)
-def test_a_dead_broker_costs_only_what_does_not_fit_the_backlog(writing: Fleet, tmp_path: Path) -> None:
-    """The broker is killed for some seconds under a recording: programs write on, and everything arrives later."""
+def test_times_of_hosts_with_other_clocks_are_those_of_one(fleet: Fleet, tmp_path: Path) -> None:
+    """A host whose clock is 5,000 s ahead (a time namespace) is in the same trace, and things in their order."""
+    apart = [require("unshare"), "-T", "--monotonic", "5000", "--boottime", "5000", "--fork", "--kill-child"]
+    if subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("no time namespaces here: that takes root and CONFIG_TIME_NS")
     out = tmp_path / "t.dat"
+    fleet.within["ahead"] = apart
+    fleet.start_host("ahead")
+    until(lambda: "ahead" in fleet.members(), "it is there")
+    program = "e = register('ping u32 n')\nfor line in sys.stdin: e.write(int(line)); print('ready', flush=True)"
+    ends = [fleet.program(host, f"print('ready', flush=True)\n{program}") for host in ("web-1", "ahead")]
+    recorder = start(fleet, "record", "-e", "ping", "-o", str(out))
+    part = Path(f"{out}.part")
+    until(lambda: part.exists() and all(name in part.read_bytes() for name in (b"web-1", b"ahead")), "both have begun")
+    for number in range(40):
+        end = ends[number % 2]
+        assert end.stdin is not None
+        assert end.stdout is not None
+        end.stdin.write(f"{number}\n")
+        end.stdin.flush()
+        assert end.stdout.readline() == "ready\n"
+    recorder.send_signal(signal.SIGINT)
+    _, err = recorder.communicate(timeout=30)
+    with open_trace(str(out)) as trace:
+        found = list(placed(trace.records(), trace.hosts))
+        offsets = {host.name: host.offset_ns / 1e9 for host in trace.hosts}
+        assert offsets["ahead"] == pytest.approx(-5000, abs=0.1)
+        assert offsets["web-1"] == pytest.approx(0, abs=0.1)
+        assert sorted(int(str(one.record.values["n"])) for one in found) == list(range(40)), err
+        ledger = trace.ledger
+        assert ledger is not None
+        assert ledger.is_balanced
+    for before, after in pairwise(found):
+        assert after.in_doubt or before.record.values["n"] < after.record.values["n"]  # type: ignore[operator]
+    fleet.kill_host("ahead")
+
+
+@pytest.mark.time_limit(120)
+def test_a_dead_broker_costs_only_what_does_not_fit_the_backlog(writing: Fleet, tmp_path: Path) -> None:
+    """The broker is killed under a recording: programs write on, and all of it arrives later, or is counted.
+
+    Two hosts keep everything; a third may keep 256 KiB only, and its program writes more than that.
+    """
+    out = tmp_path / "t.dat"
+    writing.start_host("small", "--fleet-backlog", "256K")
+    writing.program("small", PROGRAM.replace("0.002", "0.00002") % 3)
+    writing("enable", "tick")
     recorder = start(writing, "record", "-e", "tick", "-o", str(out))
     part = Path(f"{out}.part")
-    until(lambda: part.exists() and part.stat().st_size > 30_000, "it has recorded")
+    names = (b"web-1", b"web-2", b"small")
+    until(lambda: part.exists() and all(name in part.read_bytes() for name in names), "all have begun")
     writing.end_broker(signal.SIGKILL)
     time.sleep(3)
     writing.start_broker()
@@ -153,7 +205,47 @@ def test_a_dead_broker_costs_only_what_does_not_fit_the_backlog(writing: Fleet, 
         ledger = trace.ledger
         assert ledger is not None
         assert ledger.is_balanced
-        assert ledger.total("lost") == 0, (ledger.losses(), trace.notes, err)
+        lost = {process.comm.partition(":")[0]: process.lost for process in ledger.processes}
+        assert lost.keys() == {"web-1", "web-2", "small"}
+        assert lost["web-1"] == lost["web-2"] == 0, (ledger.losses(), trace.notes, err)
+        assert lost["small"] == ledger.total("fleet") > 1000
+        assert [event.fleet for process in ledger.processes for event in process.events if event.fleet] == [
+            lost["small"]
+        ]
+        assert f"{lost['small']:,} events LOST" in err
         for number in (1, 2):
             found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
             assert found == list(range(int(str(found[0])), int(str(found[-1])) + 1))
+    told = {row["host"]: row["lost"] for row in writing.rows("list", "--hosts")}
+    assert told["small"] == lost["small"]
+
+
+@pytest.mark.time_limit(120)
+def test_what_the_stream_let_go_before_it_was_read_is_counted(writing: Fleet, tmp_path: Path) -> None:
+    """A recorder that stands still while the stream is emptied has a gap of known size, and ledgers that balance."""
+    out = tmp_path / "t.dat"
+    writing("enable", "tick")
+    recorder = start(writing, "record", "--host", "web-1", "-o", str(out))
+    part = Path(f"{out}.part")
+    until(lambda: part.exists() and part.stat().st_size > 20_000, "it has recorded")
+    recorder.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+
+    async def purge() -> None:
+        async with connected(Settings((writing.url,)), "test") as broker:
+            await broker.client.jetstream().purge_stream(names.DATA_STREAM)
+
+    asyncio.run(purge())
+    recorder.send_signal(signal.SIGCONT)
+    size = part.stat().st_size
+    until(lambda: part.stat().st_size > size + 20_000, "it goes on")
+    recorder.send_signal(signal.SIGINT)
+    _, err = recorder.communicate(timeout=30)
+    with open_trace(str(out)) as trace:
+        ledger = trace.ledger
+        assert ledger is not None
+        (host,) = trace.hosts
+        assert host.missing > 0, err
+        assert host.missing_records == ledger.total("fleet") > 100
+        assert ledger.is_balanced, (ledger, trace.notes)
+        assert any("batches never came" in note for note in trace.notes)

@@ -42,6 +42,8 @@ class FleetRecording:
         self._stopped = False
         self._full = False
         self._unended: list[str] = []
+        self._said: set[str] = set()
+        """Hosts of which it was said that they are recorded."""
         self.finished: Finished | None = None
 
     def run(self, servers: str, credentials: Credentials) -> int:
@@ -78,7 +80,7 @@ class FleetRecording:
         collector = Collector(broker, FileSink(self._write), wish.hosts, wish.patterns, is_live=wish.is_live)
         await collector.begin(self._begin(collector.merged))
         if not wish.quiet and wish.is_live:
-            say("recording what the fleet sends; Ctrl-C ends it")
+            say("asking the hosts to begin; Ctrl-C ends the recording")
         deadline = None if wish.duration_s is None else time.monotonic() + wish.duration_s
 
         def is_over() -> bool:
@@ -139,6 +141,11 @@ class FleetRecording:
         self._stopped = True
 
     def _look_around(self, collector: "Collector") -> None:
+        begun = collector.begun()
+        if self._wish.is_live and not self._wish.quiet and collector.hosts - self._said <= begun - self._said != set():
+            self._line.clear()
+            say(f"recording {count(len(begun), 'host')}")
+            self._said |= begun
         if not self._line.is_due:
             return
         merged = collector.merged

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import count, fail
+from .console import count, fail, size_option
 from .fleeting import Credentials, credential_options, settings
 from .mount import TRACING
 from .policy import policy_options
@@ -34,6 +34,10 @@ _TURN_S = 1.0
 @policy_options
 @click.option("--fleet", "servers", metavar="URL", help="Join the fleet behind this NATS server: nats://HOST[:PORT].")
 @click.option("--fleet-host", metavar="NAME", help="This host's name in the fleet [the machine's].")
+@click.option(
+    "--fleet-backlog", "backlog", callback=size_option, default="64M", show_default=True, metavar="SIZE",
+    help="Memory for events that the server does not take for now.",
+)  # fmt: skip
 @credential_options("--fleet-")
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What to log on stderr."
@@ -49,6 +53,7 @@ def serve(
     gid: int | None,
     servers: str | None,
     fleet_host: str | None,
+    backlog: int,
     credentials: Credentials,
     log_level: str,
     as_json: bool,
@@ -88,7 +93,7 @@ def serve(
         with contextlib.ExitStack() as stack:
             served = stack.enter_context(serving(log, manager.sockets(), mode=mode, policy=policy))
             if servers is not None:
-                _join(served, servers, credentials, fleet_host, log, stack)
+                _join(served, servers, credentials, fleet_host, backlog, log, stack)
             door = stack.enter_context(_mounted(served, mounted_at, gid)) if mounted_at is not None else None
             where = SYSTEM if system else ", ".join(served.tracer.directories)
             where += f"; files at {mounted_at}" if mounted_at else ""
@@ -125,13 +130,17 @@ def _join(
     servers: str,
     credentials: Credentials,
     host: str | None,
+    backlog: int,
     log: Log,
     stack: contextlib.ExitStack,
 ) -> None:
     """Have this host in a fleet until the stack unwinds, before the tracer ends; nothing waits for the broker."""
     from ..fleet.agent import Agent
+    from ..fleet.batches import BACKLOG_MIN
 
-    agent = Agent(settings(servers, credentials), host or os.uname().nodename, lambda: served.tracing.access, log=log)
+    name = host or os.uname().nodename
+    reached = settings(servers, credentials)
+    agent = Agent(reached, name, lambda: served.tracing.access, log=log, backlog_size=max(backlog, BACKLOG_MIN))
     agent.start()
     stack.callback(agent.stop)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..control import Access
 from . import member
+from .batches import BACKLOG_SIZE
 from .borrowed import Borrowed
 from .broker import Broker
 from .connection import Log, Settings
@@ -40,6 +41,7 @@ class Agent:
         access: Callable[[], Access],
         parts: tuple[Part, ...] = member.PARTS,
         log: Log | None = None,
+        backlog_size: int = BACKLOG_SIZE,
     ) -> None:
         self.settings = settings
         self.host = host
@@ -53,6 +55,8 @@ class Agent:
         """Set when `presence` has something new to tell."""
         self.facts = self._first_facts()
         """What people are told of this host, as JSON; whoever knows something adds it."""
+        self.backlog_size = backlog_size
+        """Bytes of events that are kept while the broker does not take them."""
         self.borrowed = Borrowed()
         """What is recorded besides the fleet's wishes, for those who look on."""
         self.asked = asyncio.Event()

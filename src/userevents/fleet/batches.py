@@ -20,6 +20,7 @@ BATCH_SIZE: Final = 60 << 10
 MESSAGE_MAX: Final = 960 << 10
 """Bytes of one message; a server takes 1 MiB with the headers."""
 BACKLOG_SIZE: Final = 64 << 20
+BACKLOG_MIN: Final = 256 << 10
 FACTS_SHARE: Final = 4
 """One part in so many of the backlog may be facts of batches without pages; beyond it they are given up, too."""
 
@@ -100,7 +101,8 @@ def frames_in(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 class Batcher:
     """Makes batches of a tracer's stream. `add` what was read; `flush` when a batch has waited long enough.
 
-    Each batch is of one recording. A run of pages that is too long for one is cut between pages.
+    Each batch is of one recording, and its pages can be read without those of the batches before. A run of pages that
+    is too long for one is cut between pages; a ledger that says what the one before said is left out.
     """
 
     def __init__(self) -> None:
@@ -110,6 +112,10 @@ class Batcher:
         self._size = 0
         self._records = 0
         self._begins = False
+        self._ends: dict[tuple[int, int], tuple[int, int, int]] = {}
+        """By stream and generation: the page that is being filled, how far, and the time of its last record."""
+        self._ledgers: dict[int, bytes] = {}
+        """By stream, the last ledger of this recording: tracers tell all of them every second, changed or not."""
 
     @property
     def size(self) -> int:
@@ -125,11 +131,17 @@ class Batcher:
                 done += self.flush()
                 self.recording += 1
                 self._begins = True
+                self._ledgers.clear()
+                self._ends.clear()
                 at += wire.START.size
                 continue
             size, kind, _, stream, _ = wire.FRAME.unpack_from(data, at)
             frame = data[at : at + size] if size < len(data) else data
             at += size
+            if kind == wire.LEDGER and self._ledgers.get(stream) == frame:
+                continue
+            if kind == wire.LEDGER:
+                self._ledgers[stream] = frame
             for piece in _cut(frame, stream) if kind == wire.PAGE_RUN and size > BATCH_SIZE else (frame,):
                 self._take(kind, piece, done)
             if kind == wire.END:
@@ -150,10 +162,29 @@ class Batcher:
         if len(frame) > MESSAGE_MAX:
             done += self._pieces(frame)
             return
+        if kind == wire.PAGE_PART:
+            frame = self._standing_alone(frame)
+        elif kind == wire.PAGE_RUN:
+            self._records += sum(map(len, _runs(kind, frame)))
         self._frames.append(frame)
         self._size += len(frame)
-        if kind in _PAGES:
-            self._records += records_in(kind, frame)
+
+    def _standing_alone(self, frame: bytes) -> bytes:
+        """Count a part's records, and have it say the time of the record before it, which may be lost on the way."""
+        part = wire.PART.unpack_from(frame, wire.FRAME.size)
+        generation, _, flags, seq, _, offset, length = part
+        ring = wire.FRAME.unpack_from(frame)[3], generation
+        end = self._ends.get(ring)
+        if offset and not flags & wire.PART_CONTINUES and end is not None and end[:2] == (seq, offset):
+            frame = _continued(frame, part, end[2])
+        (run,) = _runs(wire.PAGE_PART, frame)
+        times = run.times
+        self._records += len(times)
+        if times:
+            self._ends[ring] = seq, offset + length, times[-1]
+        else:
+            self._ends.pop(ring, None)
+        return frame
 
     def _pieces(self, frame: bytes) -> Iterator[Batch]:
         """Yield a frame of facts that is too long for one message as several batches."""
@@ -176,9 +207,12 @@ def _cut(frame: bytes, stream: int) -> Iterator[bytes]:
         )
 
 
-def records_in(kind: int, frame: bytes) -> int:
-    """Return how many records stand in a frame of pages."""
-    return sum(map(len, _runs(kind, frame)))
+def _continued(frame: bytes, part: tuple[int, ...], ts_ns: int) -> bytes:
+    """Return a part's frame, flagged as one that stands by itself: `ts_ns` is the time of the record before it."""
+    generation, cpu, flags, seq, _, offset, length = part
+    at = wire.FRAME.size
+    head = wire.PART.pack(generation, cpu, flags | wire.PART_CONTINUES, seq, ts_ns, offset, length)
+    return frame[:at] + head + frame[at + wire.PART.size :]
 
 
 def _records_by_event(kind: int, frame: bytes) -> Counter[int]:
@@ -192,8 +226,6 @@ def _records_by_event(kind: int, frame: bytes) -> Counter[int]:
 def _runs(kind: int, frame: bytes) -> list[Run]:
     if kind == wire.PAGE_PART:
         at = wire.FRAME.size
-        if len(frame) < at + wire.PART.size:
-            return []
         *_, ts_ns, _, length = wire.PART.unpack_from(frame, at)
         return [Run(frame[at + wire.PART.size : at + wire.PART.size + length], ts_ns)]
     _, count, _ = wire.RUN.unpack_from(frame, wire.FRAME.size)

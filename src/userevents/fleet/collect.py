@@ -118,11 +118,15 @@ class Collector:
     @property
     def is_done(self) -> bool:
         """Whether each host that was asked to end has."""
-        return all(run.is_done or not run.awaited for run in self._running())
+        return all(run.is_done or run.turns.has_ended or not run.awaited for run in self._running())
+
+    def begun(self) -> set[str]:
+        """Hosts of which a recording has begun."""
+        return {run.host for run in self._running()}
 
     def unended(self) -> list[str]:
         """Hosts whose recordings did not end."""
-        return sorted({run.host for run in self._running() if not run.is_done})
+        return sorted({run.host for run in self._running() if not run.is_done and not run.turns.has_ended})
 
     def _running(self) -> list[AgentRun]:
         latest = {run.host: self.merged.latest(run.host) for run in self.merged.runs.values()}
@@ -163,16 +167,18 @@ class Collector:
             self.hosts = {host for key in keys if fnmatchcase(host := names.parse_key(key).host, self._pattern)}
 
     async def _ask(self, host: str) -> None:
-        """Compare a host's clock, and have it begin a recording, if this run of its agent was not asked yet."""
+        """Compare a host's clock, and have it begin a recording: when it is new, and where facts may be missing."""
         if self._has_patterns:
             await self._request(host, "patterns", self._wanted)
         found = await compare(self._broker, host)
         if found is None:
             return
         self.merged.add_sample(host, found.run, found.sample)
-        if self._is_live and self._asked.get(host) != found.run:
-            run = self.merged.run_of(host, found.run)
-            if run.turns.recording or await self._ask_for_recording(host):
+        run = self.merged.run_of(host, found.run)
+        is_new = self._asked.get(host) != found.run and not run.turns.recording
+        if self._is_live and not run.is_ending and (is_new or run.has_gap):
+            run.has_gap = False
+            if await self._ask_for_recording(host):
                 self._asked[host] = found.run
 
 

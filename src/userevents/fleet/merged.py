@@ -75,6 +75,8 @@ class AgentRun:
         self.waiting: list[Sample] = []
         self.awaited = 0
         """The recording with which this run has given all that is wanted; 0 while there is no end in sight."""
+        self.has_gap = False
+        """Whether batches never came since it was last asked for a new recording: facts may have been among them."""
         self.is_ending = False
         """Whether it was asked to end, and `awaited` may not be known yet: what a next recording has is then kept."""
         self.after: list[tuple[Ready, int]] = []
@@ -183,6 +185,7 @@ class Merged:
             run.taken = each.head.recording
             self.records += each.head.records
             self.missing += each.missing
+            run.has_gap = run.has_gap or bool(each.missing or each.missing_records)
             self.missing_records += each.missing_records
             # What waits for its turn is read again after a restart: only what lies before it is done with.
             done = 0 if self._holding else stored

@@ -32,9 +32,12 @@ RECORDING_S: Final = 600.0
 WINDOW: Final = 256
 """Messages on their way at once."""
 _READ_SIZE: Final = 1 << 20
-_READ_S: Final = 0.05
+_READ_S: Final = 0.02
+_IDLE_S: Final = 0.3
 _LINGER_S: Final = 0.05
-"""How long records wait for others to share their message."""
+_LINGER_LONG_S: Final = 0.2
+_SMALL: Final = 4 << 10
+"""Records go at once after a pause; where more follow, they wait for others to share their message, few for longer."""
 _CONFIRM_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 _END_S: Final = 2.0
@@ -82,19 +85,19 @@ class Publisher:
     # From the tracer.
 
     async def _read_all(self, stream: Handle) -> None:
-        began = flushed = time.monotonic()
+        began, flushed = time.monotonic(), 0.0
         finished = False
         while True:
             if self._agent.ending.is_set() and not finished:
                 finished = True
                 await self._ask_tracer(InstanceControl.finish)
-            data = await _read(stream)
+            data = await _read(stream, _READ_S if self.batcher.size else _IDLE_S)
             now = time.monotonic()
             if data == b"":
                 break
             for batch in self.batcher.add(data) if data else ():
                 self.backlog.add(batch)
-            if not self.batcher.size or now - flushed >= _LINGER_S:
+            if self.batcher.size and now - flushed >= (_LINGER_S if self.batcher.size >= _SMALL else _LINGER_LONG_S):
                 flushed = now
                 for batch in self.batcher.flush():
                     self.backlog.add(batch)
@@ -248,13 +251,13 @@ class Publisher:
             await question.respond(self.run_id.encode())
 
 
-async def _read(stream: Handle) -> bytes | None:
+async def _read(stream: Handle, wait_s: float) -> bytes | None:
     """Read what is there, or wait for it in a thread; changing threads costs more than a read does."""
     await asyncio.sleep(0)
     data = stream.read(_READ_SIZE, 0)
-    return await asyncio.to_thread(stream.read, _READ_SIZE, _READ_S) if data is None else data
+    return await asyncio.to_thread(stream.read, _READ_SIZE, wait_s) if data is None else data
 
 
 async def publish(agent: "Agent") -> None:
     """Send what the host records, as long as the agent runs."""
-    await Publisher(agent).run()
+    await Publisher(agent, agent.backlog_size).run()

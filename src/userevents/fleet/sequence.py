@@ -93,9 +93,9 @@ class Turns:
         return len(self._held) + len(self._parts)
 
     @property
-    def last(self) -> tuple[int, int]:
-        """The number of the last batch taken, and how many records there were up to its end."""
-        return self._next - 1, self._before
+    def has_ended(self) -> bool:
+        """Whether the recording that was taken last has ended, and no other began."""
+        return 0 < self.recording <= self.ended
 
     def resume(self, seq: int, before: int, recording: int) -> None:
         """Go on behind the batch `seq`, up to whose end there were `before` records."""
