@@ -16,17 +16,18 @@ def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
     """List the declared events of live programs that match PATTERN ([SYSTEM:]EVENT with * ? []).
 
     Needs no tracer: it reads the programs' own session files. For root, beside the system's tracer, those of all users.
-    What native programs declare is in a tracer's tree: userevents cat user_events_status
+    What native programs have registered is known to the tracer whose door they use, and listed while that runs.
     """
     from .console import warn
-    from .sessions import declared_events
+    from .sessions import declared_events, native_events
 
     found, problems = declared_events(pattern, pids)
+    found = sorted([*found, *native_events(pattern, pids)])
     for problem in problems:
         warn(problem)
     if as_json:
         for item in found:
-            sys.stdout.write(json.dumps(item._asdict()) + "\n")
+            sys.stdout.write(json.dumps(item.facts()) + "\n")
         return
     if not found:
         click.echo("No live program declares a matching event." if pattern or pids else "No live program declares any.")

@@ -1,20 +1,22 @@
 """What live programs declare, read straight from their session files: no tracer is needed to look."""
 
+import contextlib
 import errno
 import fnmatch
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT
-from ..errors import Malformed, Refused, Unusable
+from ..control import Tracer
+from ..errors import Malformed, Refused, Unusable, UserEventsError
 from ..fields import clash, parse_fields
 from ..fields.escape import printable
-from ..host.acting import acting_as
-from ..host.places import users
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
+from .reach import join
 
 
 class Declared(NamedTuple):
@@ -37,6 +39,12 @@ class Declared(NamedTuple):
     """Whose program it is."""
     reason: str = ""
     """Why it was refused, where another live program's declaration shows it."""
+    native: bool = False
+    """Registered through a door: what such a program attempts is not counted."""
+
+    def facts(self) -> dict[str, object]:
+        """The same for JSON, with null for what is not counted."""
+        return self._asdict() | ({"attempts": None, "dropped": None} if self.native else {})
 
 
 def live_sessions() -> Iterator[SessionFile | str]:
@@ -44,9 +52,9 @@ def live_sessions() -> Iterator[SessionFile | str]:
 
     For root, while the system's tracer runs: of each user.
     """
-    for place, uid, gid in _places():
-        with acting_as(uid, gid):
-            found = list(_sessions(place, is_own=uid == os.geteuid()))
+    for place, acting, is_own in _places():
+        with acting:
+            found = list(_sessions(place, is_own=is_own))
         for session in found:
             if isinstance(session, str) or locks.lives(session.header, session.fd):
                 yield session
@@ -54,13 +62,17 @@ def live_sessions() -> Iterator[SessionFile | str]:
                 session.close()
 
 
-def _places() -> Iterator[tuple[str, int, int]]:
-    """Directories to look in, with their owners and these' groups."""
-    uid, gid = os.geteuid(), os.getegid()
-    yield from ((place, uid, gid) for place in directory.tracer_candidates())
-    if uid == 0 and not os.environ.get("USEREVENTS_DIR") and locks.tracer_lives(directory.SYSTEM):
-        for other, group in users():
-            yield from ((place, other, group) for place in directory.of_user(other) if os.path.lexists(place))
+def _places() -> Iterator[tuple[str, AbstractContextManager[None], bool]]:
+    """Directories to look in, as whom, and whether that is we ourselves."""
+    yield from ((place, contextlib.nullcontext(), True) for place in directory.tracer_candidates())
+    if os.geteuid() == 0 and not os.environ.get("USEREVENTS_DIR") and locks.tracer_lives(directory.SYSTEM):
+        from ..host.acting import acting_as  # loading the tracer's room takes longer than all the rest
+        from ..host.places import users
+
+        for uid, gid in users():
+            yield from (
+                (place, acting_as(uid, gid), False) for place in directory.of_user(uid) if os.path.lexists(place)
+            )
 
 
 def _sessions(place: str, *, is_own: bool) -> Iterator[SessionFile | str]:
@@ -99,6 +111,41 @@ def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Decl
     wanted = _glob(pattern)
     whole = _with_reasons(_with_threads(found, of_threads))
     return sorted(item for item in whole if fnmatch.fnmatchcase(item.event, wanted)), problems
+
+
+def native_events(pattern: str | None, pids: Sequence[int]) -> list[Declared]:
+    """Return what native programs have registered through doors of the tracer that runs; nothing without one."""
+    try:
+        with contextlib.closing(join()) as access:
+            programs = Tracer(access).info().get("programs")
+    except UserEventsError:
+        return []
+    found = [
+        _native(program, event)
+        for program in (programs if isinstance(programs, list) else [])
+        if program.get("native") and (not pids or program["pid"] in pids)
+        for event in program["events"]
+    ]
+    wanted = _glob(pattern)
+    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted))
+
+
+def _native(program: dict[str, Any], event: dict[str, Any]) -> Declared:
+    name, fields = split_declaration(event["text"].encode("latin-1"))
+    return Declared(
+        event=name,
+        state="on" if event["enabled"] else "off",
+        error="",
+        pid=program["pid"],
+        program=printable(" ".join(program["cmdline"]) or program["comm"]),
+        fields=fields,
+        attempts=0,
+        dropped=0,
+        multi_format=event["multi_format"],
+        dropped_by={},
+        uid=program["uid"],
+        native=True,
+    )
 
 
 def declared_names() -> list[str]:

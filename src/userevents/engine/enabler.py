@@ -76,6 +76,11 @@ class UserEventMm:
         self.enablers: dict[tuple[int, int], Enabler] = {}
         """By (address, bit); the size is not part of it."""
 
+    @property
+    def memory(self) -> Memory:
+        """The address space in which the bits are."""
+        return self._memory
+
     def share(self) -> None:
         """A task that has this object started a thread: one more task uses it."""
         self.tasks += 1

@@ -160,6 +160,32 @@ def program_facts(program: TracedProgram) -> dict[str, object]:
     }
 
 
+def native_facts(program: NativeProgram, events: Iterable[UserEvent]) -> dict[str, object]:
+    """Return what there is to tell of a native program that has registered these events, for JSON."""
+    return {
+        "pid": program.pid,
+        "uid": program.uid,
+        "comm": program.comm,
+        "cmdline": program.cmdline,
+        "alive": program.alive,
+        "run": program.facts.run,
+        "problem": None,
+        "native": True,
+        "events": [_native_event_facts(event) for event in events],
+    }
+
+
+def _native_event_facts(event: UserEvent) -> dict[str, object]:
+    return {
+        "text": f"{event.name} {fields_text(event.fields)}".rstrip(),
+        "id": event.id,
+        "enabled": event.status != 0,
+        "multi_format": event.multi,
+        "error": None,
+        "reason": None,
+    }
+
+
 def _event_facts(item: DeclaredEvent) -> dict[str, object]:
     return {
         "text": item.text,

@@ -17,6 +17,7 @@ class NativeProgram:
         self.pid = pid
         self.number = number
         self.start_time = locks.start_time(pid) or 0
+        self.uid = process.uid(pid)
         self.comm = process.comm(pid) or "?"
         self.cmdline = [os.fsdecode(word) for word in _read(pid, "cmdline", 4096).split(b"\0") if word]
         self.facts = ProcessFacts(pid, process.ancestors(pid), _run(pid))

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from ..engine import UserEvent, Writer
+from ..engine import Group, UserEvent, Writer
 from ..instance import Instance
+from . import frames
 from .native_program import NativeProgram
 from .native_view import AnyNative, NativeFlight, NativeView, all_flights
+from .remote import RemoteMemory
 
 _DEAD_SIZE: Final = 64 << 20
 """Bytes of dead programs' records that flight recordings keep."""
@@ -124,21 +126,10 @@ class Natives:
         """What a flight recording holds of native programs."""
         return all_flights(self._views.get(instance, {}).values())
 
-    def facts(self) -> list[dict[str, object]]:
-        """What there is to tell of each program, for JSON."""
-        return [
-            {
-                "pid": program.pid,
-                "comm": program.comm,
-                "cmdline": program.cmdline,
-                "alive": program.alive,
-                "run": program.facts.run,
-                "problem": None,
-                "native": True,
-                "events": [],
-            }
-            for program in self._programs.values()
-        ]
+    def facts(self, group: Group) -> list[dict[str, object]]:
+        """What there is to tell of each program and its events in `group`, for JSON."""
+        declared = _declared(group)
+        return [frames.native_facts(program, declared.get(program.pid, {})) for program in self._programs.values()]
 
     def _streamed(self, instance: Instance) -> list[NativeView]:
         return [view for view in self._views.get(instance, {}).values() if isinstance(view, NativeView)]
@@ -179,3 +170,14 @@ class Natives:
         held = [view for views in self._views.values() for view in all_flights(views.get(each) for each in self._dead)]
         while len(held) > _DEAD_COUNT or sum(view.held_size for view in held) > _DEAD_SIZE:
             held.pop(0).give_up_pages()
+
+
+def _declared(group: Group) -> dict[int, dict[UserEvent, None]]:
+    """The events that native processes have registered and not let go of: a bit of theirs follows each."""
+    found: dict[int, dict[UserEvent, None]] = {}
+    for event in group.events:
+        for enabler in event.enablers:
+            memory = enabler.mm.memory
+            if isinstance(memory, RemoteMemory):
+                found.setdefault(memory.pid, {})[event] = None
+    return found

@@ -55,6 +55,14 @@ def comm_and_cpu(pid: int, tid: int) -> tuple[str, int]:
     return name.decode("utf-8", "replace"), int(rest.split(b" ", _CPU_PLACE + 1)[_CPU_PLACE])
 
 
+def uid(pid: int) -> int:
+    """Return whose process it is, root's if it is gone."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return 0
+
+
 def parent(pid: int) -> int:
     """Return the parent's pid, 0 if unknown."""
     text = _read(f"/proc/{pid}/stat")

@@ -291,7 +291,7 @@ class Tracer:
                 "pid": os.getpid(),
                 "directories": self.directories,
                 "instances": [name for name in self.instances if name],
-                "programs": self._programs.facts() + self.natives.facts(),
+                "programs": self._programs.facts() + self.natives.facts(self.group),
                 "flights": self._programs.views.flight_facts(self.instances.values()),
                 "feed": self._programs.feed.facts(),
                 "refused": list(self._programs.admission.refused.values()),

@@ -1,5 +1,6 @@
 """`record` and native programs: behind whatever door, in one trace with Python programs, with one ledger."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -144,12 +145,21 @@ def test_a_recorder_joins_the_tracer_of_a_running_program(userevents: Userevents
 
 
 def test_one_native_process_can_be_chosen(userevents: Userevents, native: Native) -> None:
-    """`record -p` knows the native programs of the tracer that it uses, and takes no other one."""
+    """`record -p` and `list` know the native programs of the tracer that they use; no other one is recorded."""
     script = "$0 one > /dev/null & one=$!; $0 two > /dev/null & two=$!; echo $one; read line; kill $one $two"
     running = userevents.start("run", "-q", "--", "sh", "-c", script, f"{native('ticker')} {DATA}")
     assert running.stdout is not None
     pid = running.stdout.readline().strip()
-    wait_for(lambda: {"one", "two"} <= set(userevents("cat", "user_events_status").stdout.split()))
+
+    def listed() -> dict[str, dict[str, object]]:
+        return {item["event"]: item for item in map(json.loads, userevents("list", "--json").stdout.splitlines())}
+
+    wait_for(lambda: {"one", "two"} <= listed().keys())
+    told = {"pid": int(pid), "native": True, "state": "off", "fields": "u32 number", "attempts": None, "dropped": None}
+    assert listed()["one"].items() >= (told | {"uid": os.getuid(), "multi_format": False}).items()
+    assert "/ticker " in userevents("list", "one").stdout
+    assert not userevents("list", "--json", "-p", str(os.getpid())).stdout
+    assert f"pid {pid} off (ticker)" in userevents("info", "one").stdout
     done = userevents("record", "-p", pid, "--duration", "500ms")
     running.communicate("go\n", timeout=20)
     found, _ = read(userevents.directory / "trace.dat")
