@@ -17,14 +17,21 @@ def filter_(
 ) -> None:
     """Keep only the records of EVENT ([SYSTEM:]EVENT with * ? []) for which EXPRESSION is true.
 
-    As set-filter does on one host. It holds for hosts to come, too; the last filter that matches an event decides.
+    As set-filter does on one host: what does not pass is not sent by its host. It holds for hosts to come, too; the
+    last filter that matches an event decides. An event that lacks a field of it is not filtered: 'fleet info' says so.
 
     \b
     userevents fleet filter request 'latency_ns > 1000000'
     userevents fleet filter request --clear
     """
+    from ..fields.filter import syntax_problem
+    from .console import fail
     from .fleet_wishing import wish_for
+    from .reach import kernel_text
 
     if clear == (expression is not None):
         raise click.UsageError("give an EXPRESSION or --clear, one of them")
+    problem = syntax_problem(kernel_text(expression)) if expression is not None else None
+    if problem is not None:
+        fail(f"'{expression}' is no filter: {problem}")
     wish_for("filter", (event,), hosts, servers, credentials, as_json, expression or "")

@@ -19,6 +19,7 @@ from .batches import BACKLOG_SIZE
 from .borrowed import Borrowed
 from .broker import Broker
 from .connection import Log, Settings
+from .filtering import Filtering
 from .table import Presence
 
 _END_S: Final = 5.0
@@ -51,6 +52,8 @@ class Agent:
         self.log = log or (lambda level, text: None)
         self.broker = Broker(settings, f"userevents agent {host}", log=self.log)
         self.presence = Presence(host, self.incarnation)
+        self.filtering = Filtering()
+        """Takes out of the recorded frames what the fleet's filters reject."""
         self.changed = asyncio.Event()
         """Set when `presence` has something new to tell."""
         self.facts = self._first_facts()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from ..abi import tracefs as abi
 from ..abi.user_events import USER_EVENTS_PREFIX
 from ..control import Access, InstanceControl, Tracer, read_file
-from ..control.events import EventControl, EventName, Pattern, all_events
+from ..control.events import EventControl, EventName
 from ..control.registration import delete_event
 from ..control.tracer import parse_holders
 from ..errors import Malformed, Refused
@@ -58,24 +58,6 @@ class Local:
         """Have the events that the patterns want recorded for the fleet, and no others."""
         if self.instance.patterns() != list(patterns):
             self.instance.set_patterns(patterns)
-
-    def filter(self, filters: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Give each event of the instance the filter that the last matching one of `filters` says.
-
-        Returns why filters were refused, by event; a refused one leaves the event without any.
-        """
-        refused = {}
-        for event in all_events(self.access):
-            matching = [text for pattern, text in filters if Pattern.parse(_kernel(pattern)).matches(event)]
-            wanted = matching[-1] if matching else ""
-            control = EventControl(self.access, f"{abi.INSTANCES}/{INSTANCE}/", event)
-            try:
-                if control.filter.text != _kernel(wanted):
-                    control.set_filter(_kernel(wanted) or "0")
-            except Refused as error:
-                if error.errno not in (errno.ENOENT, errno.ENODEV):
-                    refused[str(event)] = error.reason
-        return refused
 
     def delete(self, declaration: str) -> None:
         """Delete a persistent event here, as it was deleted in the fleet; one that is in use stays."""
@@ -127,8 +109,3 @@ def make_instance(access: Access) -> InstanceControl:
 def _shown(text: str) -> str:
     """Kernel text as people read it."""
     return text.encode("latin-1", "backslashreplace").decode("utf-8", "backslashreplace")
-
-
-def _kernel(text: str) -> str:
-    """What people typed, as kernel text: one character a byte."""
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -134,6 +134,7 @@ async def holdings(agent: "Agent") -> None:
 async def facts(agent: "Agent") -> None:
     """Store what is to be told of this host whenever it has changed."""
     while not agent.ending.is_set():
+        agent.facts["refused_filters"] = agent.filtering.refused
         packed = json.dumps(agent.facts, sort_keys=True).encode()
         if packed != agent.presence.facts:
             agent.presence.facts = packed

@@ -1,0 +1,143 @@
+"""The fleet's filters, done by the host: records that do not pass are taken out of the frames before they are sent.
+
+The recording stream has whole pages, which no filter of an instance has seen. A record that does not pass gets the
+id 0, which no event has, and its payload becomes zeros: its page stays as long and as timed as it was, and readers
+count it as one that nobody asked for (docs/formats/recording.md). Pure.
+"""
+
+import json
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from ..abi.ring_buffer import PAGE_HEADER_SIZE, PAGE_SIZE
+from ..buffer import page as pages
+from ..buffer import stream as wire
+from ..control.events import EventName, Pattern
+from ..errors import Malformed, Refused
+from ..fields import parse_fields
+from ..fields.filter import Filter, parse_filter
+
+_TYPE: Final = Struct("<H")
+_PID: Final = Struct("<i")
+_PID_AT: Final = 4
+_CPU_AT: Final = slice(2, 4)
+_RUN_ENTRY: Final = Struct("<QII")
+_FACTS: Final = (wire.STREAM, wire.EVENT, wire.THREADS)
+
+
+class _Event(NamedTuple):
+    """What an id means in a stream."""
+
+    name: EventName
+    fields: str
+
+
+class Filtering:
+    """Takes out what the filters in force reject. Without any, frames pass as they are."""
+
+    def __init__(self) -> None:
+        self.rejected = 0
+        """Records that were taken out so far."""
+        self.refused: dict[str, str] = {}
+        """Why a filter cannot be applied, by event; all of that event's records pass."""
+        self._filters: list[tuple[Pattern, str]] = []
+        self._events: dict[tuple[int, int], _Event] = {}
+        self._compiled: dict[int, dict[int, Filter]] = {}
+        """By stream and event id."""
+        self._comms: dict[int, str] = {}
+
+    def set(self, filters: Sequence[tuple[str, str]]) -> None:
+        """Filter by these (pattern, expression) from now on: the last pattern that matches an event decides."""
+        self._filters = [(Pattern.parse(_kernel(pattern)), _kernel(text)) for pattern, text in filters]
+        self._compiled, self.refused = {}, {}
+        for stream, number in self._events:
+            self._compile(stream, number)
+
+    def through(self, data: bytes) -> bytes:
+        """Return whole frames, as a stream's read gave them, with what does not pass taken out."""
+        out: bytearray | None = None
+        offset = 0
+        while offset < len(data):
+            if data[offset : offset + len(wire.MAGIC)] == wire.MAGIC:
+                offset += wire.START.size
+                continue
+            size, kind, _, stream, used = wire.FRAME.unpack_from(data, offset)
+            begin = offset + wire.FRAME.size
+            if kind == wire.HEADER:
+                self._events, self._compiled = {}, {}
+            elif kind in _FACTS:
+                self._learn(kind, stream, data[begin : begin + used])
+            elif kind in (wire.PAGE_PART, wire.PAGE_RUN) and self._compiled.get(stream):
+                out = bytearray(data) if out is None else out
+                self._clean(out, kind, stream, begin)
+            offset += size
+        return data if out is None else bytes(out)
+
+    def _learn(self, kind: int, stream: int, payload: bytes) -> None:
+        content = json.loads(payload)
+        if kind == wire.STREAM:
+            self._comms[int(content["pid"])] = str(content["comm"])
+        elif kind == wire.THREADS:
+            self._comms |= {int(tid): str(name) for tid, name in content.items()}
+        elif content.get("enabled"):
+            event = _Event(EventName(content["system"], content["name"]), content["fields"])
+            if self._events.get((stream, content["id"])) != event:
+                self._events[stream, content["id"]] = event
+                self._compile(stream, content["id"])
+
+    def _compile(self, stream: int, number: int) -> None:
+        event = self._events[stream, number]
+        self._compiled.setdefault(stream, {}).pop(number, None)
+        text = next((text for pattern, text in reversed(self._filters) if pattern.matches(event.name)), "")
+        if not text:
+            return
+        try:
+            self._compiled[stream][number] = parse_filter(text, parse_fields(event.fields))
+        except (Refused, Malformed) as error:
+            self.refused[str(event.name)] = error.reason if isinstance(error, Refused) else str(error)
+
+    def _clean(self, out: bytearray, kind: int, stream: int, begin: int) -> None:
+        """Take out what does not pass in the page frame whose payload begins at `begin`."""
+        filters = self._compiled[stream]
+        if kind == wire.PAGE_PART:
+            _, cpu, flags, _, _, _, length = wire.PART.unpack_from(out, begin)
+            start = begin + wire.PART.size
+            self._clean_records(out, start, length, filters, cpu, bool(flags & wire.PART_CPUS))
+            return
+        _, count, _ = wire.RUN.unpack_from(out, begin)
+        table = begin + wire.RUN.size
+        first = table + count * _RUN_ENTRY.size
+        for number in range(count):
+            _, cpu, flags = _RUN_ENTRY.unpack_from(out, table + number * _RUN_ENTRY.size)
+            at = first + number * PAGE_SIZE
+            try:
+                _, found = pages.page_data(bytes(out[at : at + PAGE_SIZE]))
+            except Malformed:
+                continue  # a reader says so; nothing in it can be told apart
+            has_cpus = bool(flags & wire.RUN_CPUS)
+            self._clean_records(out, at + PAGE_HEADER_SIZE, len(found), filters, cpu, has_cpus)
+
+    def _clean_records(
+        self, out: bytearray, at: int, length: int, filters: dict[int, Filter], cpu: int, has_cpus: bool
+    ) -> None:
+        data = bytes(out[at : at + length])
+        for start in pages.walk(data, 0).starts:
+            body, end = pages.body_start(data, start), pages.record_end(data, start)
+            chosen = filters.get(_TYPE.unpack_from(data, body)[0])
+            if chosen is None:
+                continue
+            record = bytearray(data[body:end])
+            if has_cpus:
+                cpu = int.from_bytes(record[_CPU_AT], "little")
+                record[_CPU_AT] = bytes(2)
+            comm = self._comms.get(_PID.unpack_from(record, _PID_AT)[0], "")
+            if not chosen.matches(bytes(record), cpu=cpu, comm=comm):
+                _TYPE.pack_into(out, at + body, 0)
+                out[at + body + _PID_AT + _PID.size : at + end] = bytes(end - body - _PID_AT - _PID.size)
+                self.rejected += 1
+
+
+def _kernel(text: str) -> str:
+    """What people typed, as kernel text: one character a byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
