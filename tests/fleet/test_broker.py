@@ -61,14 +61,16 @@ def test_reads_of_many_keys_give_each_once(with_broker: With) -> None:
     """More keys than a server gives at a time come whole, in order, and only those that match."""
 
     async def steps(broker: Broker) -> None:
-        wanted = [f"user.e{number}.0123abcd.h" for number in range(2100)]
+        wanted = [f"user.h.e{number}.0123abcd" for number in range(2100)]
         await asyncio.gather(*(broker.put(key, b"x") for key in wanted))
-        last = await broker.put("user.e.0123abcd.other", b"y")
-        entries = await broker.entries("user.*.*.h")
+        await broker.put("user.other.e.0123abcd", b"y")
+        entries = await broker.entries("user.h.*.*")
         assert sorted(entry.key for entry in entries) == sorted(wanted)
-        assert sorted(await broker.keys("user.*.*.h")) == sorted(wanted)
-        assert [entry.key for entry in await broker.entries("user.>", last - 1)] == ["user.e.0123abcd.other"]
-        assert await broker.entries("user.>", last) == []
+        assert [entry.sequence for entry in entries] == sorted({entry.sequence for entry in entries})
+        assert sorted(await broker.keys("user.h.*.*")) == sorted(wanted)
+        some = wanted[::2]
+        assert sorted(entry.key for entry in await broker.values([*some, "user.h.none.0123abcd"])) == sorted(some)
+        assert await broker.entries("user.none.*.*") == await broker.values([]) == []
 
     with_broker(steps)
 
@@ -79,13 +81,13 @@ def test_a_server_that_went_away_is_found_again(tmp_path: Path) -> None:
 
         async def main() -> None:
             async with connected(server.settings, "test") as broker:
-                await broker.put("persist.e.0123abcd.h", b"kept")
+                await broker.put("persist.h.e.0123abcd", b"kept")
                 await asyncio.to_thread(server.kill)
                 with pytest.raises(NoBroker):
-                    await broker.get("persist.e.0123abcd.h")
+                    await broker.get("persist.h.e.0123abcd")
                 await asyncio.to_thread(server.start)
                 await asyncio.wait_for(broker.connected.wait(), 10)
-                kept = await broker.get("persist.e.0123abcd.h")
+                kept = await broker.get("persist.h.e.0123abcd")
                 assert kept is not None
                 assert kept.value == b"kept"
                 assert broker.connections == 2

@@ -47,7 +47,7 @@ class SweepsAll(Sweep):
 
     def __init__(self, host: str) -> None:
         super().__init__(host)
-        self._steps[0] = Read(f"*.*.*.{names.encode(host)}")
+        self._steps[0] = Read(f"*.{names.encode(host)}.*.*")
 
 
 class LeavesHosts(Sweep):

@@ -1,6 +1,6 @@
 """The accounts of a NATS server for a fleet: an account for the fleet, and one for each host. Pure but for the keys.
 
-A host's account has no JetStream; it imports just the subjects that end with the host's name, and what reads keys and
+A host's account has no JetStream; it imports just the subjects with the host's name, and what reads keys and
 removes them by sequence. Permissions alone do not keep a host from writing as another: whoever may ask JetStream
 anything chooses where the answer goes, and the server sends it there (docs/notes/0041-an-account-for-each-host.md).
 """
@@ -51,7 +51,7 @@ def _imported(subject: str) -> dict[str, Any]:
 def _own(host: str) -> list[str]:
     """What a host may write: everything that ends with its name, and its data."""
     token = names.encode(host)
-    keys = (names.lease_key(host), names.host_key(host), f"user.*.*.{token}", f"persist.*.*.{token}")
+    keys = (names.lease_key(host), names.host_key(host), f"user.{token}.*.*", f"persist.{token}.*.*")
     return [*map(names.key_subject, keys), names.data_subject(host, ">")]
 
 

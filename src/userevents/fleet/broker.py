@@ -6,9 +6,10 @@ that its owner may not write (docs/notes/0040-the-keys-of-a-fleet.md). It has no
 removed is simply not there, and a key that is not there has sequence 0.
 """
 
+import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from errno import EINVAL
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,8 @@ from .table import Entry
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-_BATCH: Final = 1000
+_AT_ONCE: Final = 1000
+"""Keys read at once; a server gives 1024 at most."""
 _WRONG_SEQUENCE: Final = 10071
 _NO_JETSTREAM: Final = 10039
 _NO_SUCH_STREAM: Final = 10059
@@ -30,6 +32,10 @@ _NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
 
 class Conflict(Exception):
     """A put that expected the key at another sequence than it has: somebody else wrote it, or it ran out."""
+
+
+class _TooMany(Exception):
+    """More keys match than the broker gives at once."""
 
 
 class Broker(Connection):
@@ -80,37 +86,48 @@ class Broker(Connection):
             if not page or len(found) >= int((answer or {}).get("total", 0)):
                 return found
 
-    async def entries(self, pattern: str, since: int = 0) -> list[Entry]:
-        """Return the keys that match and were written after the sequence `since`, oldest first."""
-        found: list[Entry] = []
-        while True:
-            start = (found[-1].sequence if found else since) + 1
-            body = {"seq": start, "batch": _BATCH, "next_by_subj": names.key_subject(pattern)}
-            batch, is_last = await self._batch(body)
-            found += batch
-            if is_last:
-                return found
+    async def entries(self, pattern: str) -> list[Entry]:
+        """Return the keys that match, in the order in which they were written."""
+        try:
+            found = await self._last([pattern])
+        except _TooMany:
+            found = await self.values(await self.keys(pattern))
+        return sorted(found, key=lambda entry: entry.sequence)
 
-    async def _batch(self, body: dict[str, Any]) -> tuple[list[Entry], bool]:
+    async def values(self, keys: Sequence[str]) -> list[Entry]:
+        """Return those of the keys that are there, in any order."""
+        found: list[Entry] = []
+        for at in range(0, len(keys), _AT_ONCE):
+            found += await self._last(keys[at : at + _AT_ONCE])
+        return found
+
+    async def _last(self, patterns: Sequence[str]) -> list[Entry]:
+        """Return all that matches in one answer of many messages; raises `_TooMany` for more than `_AT_ONCE`."""
         client = self.client
         inbox = client.new_inbox()
-        waiting = await self.reach(client.subscribe(inbox))
-        found: list[Entry] = []
+        answers: list[Msg] = []
+        ended = asyncio.Event()
+
+        async def take(answer: "Msg") -> None:
+            answers.append(answer)
+            if status_of(answer):
+                ended.set()
+
+        waiting = await self.reach(client.subscribe(inbox, cb=take))
         try:
+            body = {"multi_last": [names.key_subject(pattern) for pattern in patterns]}
             subject = f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}"
             await self.reach(client.publish(subject, json.dumps(body).encode(), reply=inbox))
-            while True:
-                answer = await self.reach(waiting.next_msg(ANSWER_S))
-                status = status_of(answer)
-                if not status:
-                    found.append(_entry(answer))
-                elif status in ("404", "204"):
-                    return found, status == "404" or int((answer.headers or {}).get("Nats-Num-Pending", "0")) == 0
-                else:
-                    raise NoBroker(f"the broker answers {status} to a read of {names.KEYS_STREAM}")
+            while not ended.is_set():
+                count = len(answers)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), ANSWER_S)
+                if not ended.is_set() and len(answers) == count:
+                    raise NoBroker("the broker does not answer (a read of keys)")
         finally:
             with contextlib.suppress(Exception):
                 await waiting.unsubscribe()
+        return _entries(answers)
 
     async def _api(self, request: str, body: dict[str, Any], *, absent: bool = False) -> dict[str, Any] | None:
         answer = await self.ask(f"{self._api_prefix}.{request}", json.dumps(body).encode())
@@ -185,6 +202,17 @@ def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any
     if code == _NO_JETSTREAM:
         raise _NoJetStream(EINVAL, f"the broker refuses '{what}': {told}")
     raise Refused(EINVAL, f"the broker refuses '{what}': {told}")
+
+
+def _entries(answers: "list[Msg]") -> list[Entry]:
+    """Read an answer of many messages, of which the last says how it ended."""
+    *found, last = answers
+    status = status_of(last)
+    if status == "413":
+        raise _TooMany
+    if status not in ("204", "404"):
+        raise NoBroker(f"the broker answers {status} to a read of {names.KEYS_STREAM}")
+    return [_entry(answer) for answer in found]
 
 
 def _entry(answer: "Msg") -> Entry:

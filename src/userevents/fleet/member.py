@@ -4,6 +4,7 @@ What is asked and what follows from an answer says `table.py`; here are the cloc
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -75,7 +76,7 @@ async def presence(agent: "Agent") -> None:
         now = time.monotonic()
         if now >= audit_at:
             audit_at = now + AUDIT_S
-            mine.look_again()
+            await _audit(agent, mine)
         question = mine.due(beat=now >= beat_at)
         if question is None:
             agent.changed.clear()
@@ -88,6 +89,19 @@ async def presence(agent: "Agent") -> None:
         if answer is None:
             await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
         said = _tell(agent, mine, said)
+
+
+async def _audit(agent: "Agent", mine: Presence) -> None:
+    """Have our keys read again if others are there than we know of.
+
+    Only their names are asked for: nobody else may write them, and a read of the values costs a server more.
+    """
+    known = mine.known
+    if known is None:
+        return
+    with contextlib.suppress(NoBroker, Refused):
+        if set(await agent.broker.keys(mine.own_keys)) != known:
+            mine.look_again()
 
 
 def _is_about_lease(question: Question) -> bool:

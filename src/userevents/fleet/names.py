@@ -2,12 +2,13 @@
 
 A subject is tokens with dots between them, and a name of an event or of a host may hold dots, blanks and wildcards.
 `encode` makes one token of any text and `decode` reads it back; each text has one token only, so that what is the
-same has the same key. Keys end with the host that writes them: that is what permissions hold on to (docs/fleet.md).
+same has the same key. The host that writes a key stands behind its kind: that is what permissions hold on to, and a
+server finds all keys of one host without looking at the others' (docs/notes/0053-the-host-stands-first-in-a-key.md).
 
     lease.HOST                  it lives: runs out unless it is renewed
     host.HOST                   what it is: facts for people
-    user.EVENT.LAYOUT.HOST      it uses the event, whose fields are LAYOUT
-    persist.EVENT.LAYOUT.HOST   it made the event persist
+    user.HOST.EVENT.LAYOUT      it uses the event, whose fields are LAYOUT
+    persist.HOST.EVENT.LAYOUT   it made the event persist
     wishes                      what is to be enabled and filtered, on which hosts
 """
 
@@ -37,6 +38,7 @@ TOKEN_MAX: Final = 1024
 _PLAIN: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})*")
 _EMPTY: Final = "="
+_LAYOUT: Final = re.compile(rf"[0-9a-f]{{{LAYOUT_SIZE}}}")
 _PARTS: Final = {"lease": 1, "host": 1, "user": 3, "persist": 3}
 
 
@@ -66,6 +68,7 @@ def encode(text: str) -> str:
     return token
 
 
+@lru_cache(maxsize=1 << 16)
 def decode(token: str) -> str:
     """Return the text of a token; raises `Malformed` for what `encode` does not make.
 
@@ -100,12 +103,12 @@ def host_key(host: str) -> str:
 
 def user_key(event: str, layout: str, host: str) -> str:
     """The key that says that `host` uses an event."""
-    return f"user.{encode(event)}.{layout}.{encode(host)}"
+    return f"user.{encode(host)}.{encode(event)}.{layout}"
 
 
 def persist_key(event: str, layout: str, host: str) -> str:
     """The key that says that `host` made an event persist."""
-    return f"persist.{encode(event)}.{layout}.{encode(host)}"
+    return f"persist.{encode(host)}.{encode(event)}.{layout}"
 
 
 def parse_key(key: str) -> Key:
@@ -113,12 +116,12 @@ def parse_key(key: str) -> Key:
     kind, *parts = key.split(".")
     if _PARTS.get(kind) != len(parts):
         raise Malformed(f"key '{key[:80]}'", "is none of a fleet")
-    host = decode(parts[-1])
+    host = decode(parts[0])
     if len(parts) == 1:
         return Key(kind, host)
-    if not re.fullmatch(rf"[0-9a-f]{{{LAYOUT_SIZE}}}", parts[1]):
-        raise Malformed(f"key '{key[:80]}'", f"has '{parts[1]}' where a layout should be")
-    return Key(kind, host, decode(parts[0]), parts[1])
+    if not _LAYOUT.fullmatch(parts[2]):
+        raise Malformed(f"key '{key[:80]}'", f"has '{parts[2]}' where a layout should be")
+    return Key(kind, host, decode(parts[1]), parts[2])
 
 
 def key_subject(key: str) -> str:

@@ -1,21 +1,18 @@
 """Reading the fleet for people: its hosts, its events with where they live, and what is wished of them."""
 
-import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from ..control.events import EventName, Pattern
+from ..control.events import USER_SYSTEMS, EventName, Pattern
 from ..errors import Malformed
 from . import names
 from .broker import Broker
 from .table import Entry
 from .view import Listed, State, View
 from .wishes import Wishes
-
-_AT_ONCE = 200
 
 
 class EventRow(NamedTuple):
@@ -50,9 +47,25 @@ class HostRow(NamedTuple):
     """Everything it tells of itself."""
 
 
-async def read_view(broker: Broker) -> View:
-    """Return who and what is there, from the names of the keys."""
-    return View(await broker.keys(">"))
+async def read_view(broker: Broker, pattern: str = "*") -> View:
+    """Return who is there, and at least the events that a pattern names, from the names of the keys."""
+    events = events_named(pattern)
+    if events is None:
+        return View(await broker.keys(">"))
+    asked = ["lease.*", *(f"*.*.{names.encode(event)}.*" for event in events)]
+    return View([key for one in asked for key in await broker.keys(one)])
+
+
+def events_named(pattern: str) -> list[str] | None:
+    """Return the only events (``SYSTEM:NAME``) that a pattern can mean, None for one with wildcards.
+
+    >>> events_named("other:tick")
+    ['other:tick']
+    """
+    parsed = Pattern.parse(pattern)
+    if set(f"{parsed.system}{parsed.event}") & set("*?["):
+        return None
+    return [f"{system}:{parsed.event}" for system in ([parsed.system] if parsed.system else USER_SYSTEMS)]
 
 
 async def read_wishes(broker: Broker) -> tuple[Wishes, int]:
@@ -63,15 +76,17 @@ async def read_wishes(broker: Broker) -> tuple[Wishes, int]:
 
 async def read_events(broker: Broker, pattern: str, hosts: str = "*") -> list[EventRow]:
     """Return the events that a pattern names on the hosts that a glob names, with their declarations."""
-    view = await read_view(broker)
+    view = await read_view(broker, pattern)
     wished, _ = await read_wishes(broker)
-    chosen = [one for one in view.events() if matches(pattern, one.event) and _on(one, hosts)]
-    entries = await _values(broker, [_key_of(one) for one in chosen])
+    is_meant = Pattern.parse(pattern).matches
+    chosen = [one for one in view.events() if is_meant(_Registered.of(one.event)) and _on(one, hosts)]
+    keys = [_key_of(one) for one in chosen]
+    entries = {entry.key: entry for entry in await broker.values(keys)}
     wanted = Recorded(wished)
     rows = []
-    for one, entry in zip(chosen, entries, strict=True):
-        users = tuple(host for host in one.users if fnmatchcase(host, hosts))
-        fields = declaration_of(entry).partition(" ")[2]
+    for one, key in zip(chosen, keys, strict=True):
+        users = one.users if hosts == "*" else tuple(host for host in one.users if fnmatchcase(host, hosts))
+        fields = declaration_of(entries.get(key)).partition(" ")[2]
         enabled = sum(wanted.on(one.event, host) for host in users)
         rows.append(EventRow(one.event, one.state.value, users, one.left, one.persistent, enabled, fields, one.layout))
     return [row for row in rows if row.state != State.GONE.value]
@@ -95,11 +110,16 @@ async def read_hosts(broker: Broker) -> list[HostRow]:
 
 def matches(pattern: str, event: str) -> bool:
     """Whether a pattern as it was typed names an event of the fleet: ``SYSTEM:NAME``."""
-    return Pattern.parse(pattern).matches(_Registered(*event.partition(":")[::2]))
+    return Pattern.parse(pattern).matches(_Registered.of(event))
 
 
 class _Registered(EventName):
     """An event by its registered name, which may have dots."""
+
+    @classmethod
+    def of(cls, event: str) -> "_Registered":
+        """``SYSTEM:NAME`` as an event."""
+        return cls(*event.partition(":")[::2])
 
     @property
     def registered_name(self) -> str:
@@ -151,13 +171,3 @@ def _key_of(one: Listed) -> str:
     if users:
         return names.user_key(one.event, one.layout, users[0])
     return names.persist_key(one.event, one.layout, one.persistent[0])
-
-
-async def _values(broker: Broker, keys: Iterable[str]) -> list[Entry | None]:
-    slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(key: str) -> Entry | None:
-        async with slots:
-            return await broker.get(key)
-
-    return list(await asyncio.gather(*map(one, keys)))

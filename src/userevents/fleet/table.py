@@ -105,6 +105,11 @@ class Presence:
         self._announced &= persistent.keys()
         self.deleted &= persistent.keys()
 
+    @property
+    def known(self) -> set[str] | None:
+        """The keys of ours that the broker has, for all we know; None while that is to be read, or we are out."""
+        return None if self._known is None or not self.joined else set(self._known)
+
     def look_again(self) -> None:
         """Compare our keys with what the broker has, at the next question."""
         self._known = None
@@ -123,7 +128,7 @@ class Presence:
         if beat:
             return self._renewal()
         if self._known is None:
-            return Read(self._own_keys)
+            return Read(self.own_keys)
         return next(self._differences(self._known), None)
 
     def done(self, question: Question, answer: Answer) -> None:
@@ -184,8 +189,9 @@ class Presence:
             self.joined = 0  # ours, but it may have run out meanwhile: take it over and write everything anew
 
     @property
-    def _own_keys(self) -> str:
-        return f"*.*.*.{names.encode(self.host)}"
+    def own_keys(self) -> str:
+        """The pattern of the keys that tell which events this host holds."""
+        return f"*.{names.encode(self.host)}.*.*"
 
     def _differences(self, known: dict[str, Entry]) -> Iterator[Question]:
         if not self._facts[0] or self._facts[1] != self.facts:
@@ -210,7 +216,7 @@ class Presence:
         if not self._lease:
             return None
         if self._known is None:
-            return Read(self._own_keys)
+            return Read(self.own_keys)
         for key, entry in self._known.items():
             if key.startswith("user."):
                 return Remove(entry.sequence)
@@ -252,7 +258,7 @@ class Sweep:
         self.removed = 0
         self._read: list[Entry] = []
         self._steps: list[Question] = [
-            Read(f"user.*.*.{names.encode(host)}"),
+            Read(f"user.{names.encode(host)}.*.*"),
             Read(names.host_key(host)),
             Read(names.lease_key(host)),
         ]

@@ -37,7 +37,7 @@ async def delete_event(broker: Broker, pattern: str) -> list[str]:
 
     Raises `Refused`: ENOENT where none persists, EBUSY where a host that lives uses one, as the kernel does.
     """
-    chosen = [one for one in (await read_view(broker)).events() if matches(pattern, one.event)]
+    chosen = [one for one in (await read_view(broker, pattern)).events() if matches(pattern, one.event)]
     persistent = [one for one in chosen if one.persistent]
     if not persistent:
         used = f"; '{chosen[0].event}' does not persist: it goes when its last host lets go" if chosen else ""
