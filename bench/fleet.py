@@ -81,6 +81,10 @@ class Host:
     def close(self) -> None:
         """Nothing to close."""
 
+    def log_once(self, level: str, text: str) -> None:
+        """Say what goes wrong."""
+        print(level, text)
+
     def log(self, level: str, text: str) -> None:
         """Say what goes wrong."""
         print(level, text)

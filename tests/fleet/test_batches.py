@@ -180,9 +180,10 @@ def test_what_is_not_confirmed_goes_out_again_in_order_with_its_number() -> None
     backlog.confirm(3)
     assert backlog.low == 2
     backlog.send_again()
+    backlog.confirm(4)  # the answer to the first time was late
     again = [sent for _ in range(4) if (sent := backlog.take())]
-    assert [sent.seq for sent in again] == [2, 4, 5, 6]
-    for seq in (2, 4, 5, 6):
+    assert [sent.seq for sent in again] == [2, 5, 6]
+    for seq in (2, 5, 6):
         backlog.confirm(seq)
     assert (backlog.low, backlog.size, len(backlog)) == (7, 0, 0)
 

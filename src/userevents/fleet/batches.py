@@ -8,6 +8,7 @@ counted by session and event (docs/formats/fleet.md).
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from struct import Struct
 from typing import Final
 
@@ -24,6 +25,8 @@ BACKLOG_MIN: Final = 256 << 10
 FACTS_SHARE: Final = 4
 """One part in so many of the backlog may be facts of batches without pages; beyond it they are given up, too."""
 
+_RECORDS_MAX: Final = PAGE_SIZE // 12
+"""A page has no more, whatever its program says."""
 _ENTRY: Final = Struct("<QII")
 _RUN_PAGE: Final = _ENTRY.size + PAGE_SIZE
 _PAGES_AT_ONCE: Final = (BATCH_SIZE - 4096) // _RUN_PAGE
@@ -165,7 +168,7 @@ class Batcher:
         if kind == wire.PAGE_PART:
             frame = self._standing_alone(frame)
         elif kind == wire.PAGE_RUN:
-            self._records += sum(map(len, _runs(kind, frame)))
+            self._records += _records_of_run(frame)
         self._frames.append(frame)
         self._size += len(frame)
 
@@ -205,6 +208,17 @@ def _cut(frame: bytes, stream: int) -> Iterator[bytes]:
         yield wire.pack_run(
             stream, generation, seq + first, entries, frame[pages + first * PAGE_SIZE : pages + stop * PAGE_SIZE]
         )
+
+
+def _records_of_run(frame: bytes) -> int:
+    """Return how many records a run of pages has, by its table; only the last page must be walked for that."""
+    _, count, _ = wire.RUN.unpack_from(frame, wire.FRAME.size)
+    table = wire.FRAME.size + wire.RUN.size
+    pages = table + count * _ENTRY.size
+    befores: list[int] = [before for before, _, _ in _ENTRY.iter_unpack(frame[table:pages])]
+    found = sum(min(max(after - before, 0), _RECORDS_MAX) for before, after in pairwise(befores))
+    last = pages + (count - 1) * PAGE_SIZE
+    return found + sum(map(len, runs_in(frame[last : last + PAGE_SIZE], PAGE_SIZE, 0)[0]))
 
 
 def _continued(frame: bytes, part: tuple[int, ...], ts_ns: int) -> bytes:
@@ -298,8 +312,10 @@ class Backlog:
 
     def take(self) -> Sent | None:
         """Return the next batch to send: first those to be sent again, in their order."""
-        if self._again:
-            return self._sent[self._again.popleft()]
+        while self._again:
+            again = self._sent.get(self._again.popleft())
+            if again is not None:  # else its confirmation came after all
+                return again
         if not self._waiting:
             return None
         batch = self._waiting.popleft()
@@ -316,6 +332,13 @@ class Backlog:
         sent = self._sent.pop(seq, None)
         if sent is not None:
             self.size -= sent.batch.size
+
+    def give_up(self, seq: int) -> None:
+        """It cannot be sent at all: its number is a gap, whose size those behind it tell."""
+        sent = self._sent.get(seq)
+        if sent is not None:
+            self.dropped += sent.batch.records
+            self.confirm(seq)
 
     def send_again(self) -> None:
         """Nobody knows what became of those on their way: take them again, in their order."""

@@ -7,7 +7,7 @@ killed; what is borrowed ends by itself.
 from collections.abc import Sequence
 from typing import Final
 
-LEND_S: Final = 10.0
+LEND_S: Final = 30.0
 """How long patterns hold without being renewed."""
 BORROWERS_MAX: Final = 1000
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .broker import Broker
 
 COMPARE_S: Final = 2.0
-"""How often clocks are compared, and who is there."""
+"""How often clocks are compared, and who is there; with many hosts less often, so that asking stays a small part."""
+_A_HOST_S: Final = 0.02
+_COMPARE_MAX_S: Final = 10.0
 END_S: Final = 5.0
 """How long hosts may take to end."""
 _ANSWER_S: Final = 2.0
@@ -158,7 +160,8 @@ class Collector:
             began = time.monotonic()
             await self._look()
             await asyncio.gather(*(self._ask(host) for host in sorted(self.hosts)))
-            await asyncio.sleep(max(COMPARE_S - (time.monotonic() - began), 0.1))
+            every_s = min(max(COMPARE_S, len(self.hosts) * _A_HOST_S), _COMPARE_MAX_S)
+            await asyncio.sleep(max(every_s - (time.monotonic() - began), 0.1))
 
     async def _look(self) -> None:
         """See which hosts are there."""

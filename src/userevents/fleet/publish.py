@@ -38,6 +38,7 @@ _LINGER_S: Final = 0.05
 _LINGER_LONG_S: Final = 0.2
 _SMALL: Final = 4 << 10
 """Records go at once after a pause; where more follow, they wait for others to share their message, few for longer."""
+_HEADERS_MAX: Final = 1024
 _CONFIRM_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 _END_S: Final = 2.0
@@ -61,6 +62,8 @@ class Publisher:
         self._acks = ""
         self._told = 0
         self._complained = False
+        self._has_no_stream = False
+        """Whether the broker said that it cannot store what was sent."""
         self._lost_before = int(agent.facts.get("lost", 0))
         self._control: InstanceControl | None = None
 
@@ -134,19 +137,26 @@ class Publisher:
         while True:
             try:
                 await self._agent.broker.connected.wait()
-                if self._agent.broker.connections != connections:
+                if self._agent.broker.connections != connections or self._has_no_stream:
+                    if self._has_no_stream:
+                        await asyncio.sleep(_AGAIN_S)
+                        self._has_no_stream = False
                     connections = self._agent.broker.connections
                     await self._begin()
                 await self._send_some()
             except (NoBroker, Unusable, Refused) as error:
-                self._agent.log("warning", f"fleet: {error}; trying on")
+                self._agent.log_once("warning", f"fleet: {error}; trying on")
                 connections = 0
                 await asyncio.sleep(_AGAIN_S)
 
     async def _begin(self) -> None:
         """A connection was made: see that the stream is there, listen, and send again what was not confirmed."""
         broker = self._agent.broker
-        await ensure(broker)
+        try:
+            await ensure(broker)
+        except NoBroker:  # so it is, too, for a host that may not ask: then sending will tell whether there is one
+            if not broker.connected.is_set():
+                raise
         client = broker.client
         if client is not self._client:
             self._client = client
@@ -184,6 +194,13 @@ class Publisher:
 
     async def _publish(self, client: "Client", sent: Sent) -> None:
         batch = sent.batch
+        payload = batch.payload()
+        if len(payload) + _HEADERS_MAX > client.max_payload:
+            self._agent.log_once(
+                "error", f"fleet: the broker takes {client.max_payload} bytes a message, too few for us"
+            )
+            self.backlog.give_up(sent.seq)
+            return
         head = Head(
             self.run_id,
             sent.seq,
@@ -198,7 +215,7 @@ class Publisher:
             batch.more,
         )
         headers = {HEADER: pack_head(head), MESSAGE_ID: f"{self.run_id}-{sent.seq}"}
-        await client.publish(self._subject, batch.payload(), reply=f"{self._acks}.{sent.seq}", headers=headers)
+        await client.publish(self._subject, payload, reply=f"{self._acks}.{sent.seq}", headers=headers)
 
     async def _on_ack(self, answer: "Msg") -> None:
         """The broker stored a message, or says why not."""
@@ -222,6 +239,7 @@ class Publisher:
                 why = json.loads(answer.data)["error"]["description"]
             self._agent.log("warning", f"fleet: the broker does not store what we send ({why}); trying on")
         self._confirmed_s = min(self._confirmed_s, time.monotonic() - _CONFIRM_S + _AGAIN_S)
+        self._has_no_stream = True
 
     # Questions.
 
