@@ -6,6 +6,7 @@ PyTypeObject *batch_type, *merge_type;
 
 #define RECORDS_AT_ONCE 16384
 #define CPU_SHIFT 40
+#define NEVER (UINT64_MAX - 1) /* later than every time, and one more is still a number */
 
 /* An open run: the time of its next record, and its rank where times are equal. */
 typedef struct {
@@ -116,37 +117,64 @@ PyType_Spec batch_spec = {"userevents.buffer._pages.Batch", sizeof(Batch), 0,
 
 /* Merging. */
 
-/* Take records off the heap until `limit` (not included), `is_limited` or the batch is large enough. */
-static Batch *take(Entry *heap, Py_ssize_t *used, int is_limited, uint64_t limit, Py_ssize_t most)
+/* Add the records of an entry that come before `until`, at least one of which does; the entry's time is then that of
+ * its next record, or NEVER. */
+static inline int advance(Batch *batch, Entry *entry, uint64_t until)
+{
+    const Run *run = entry->run;
+    uint32_t first = entry->next, stop = first + 1;
+    while (stop < run->count && run->times[stop] < until)
+        stop++;
+    entry->next = stop;
+    entry->time = stop < run->count ? run->times[stop] : NEVER;
+    return batch_add(batch, entry->run, first, stop);
+}
+
+static inline uint64_t least(uint64_t one, uint64_t other) { return one < other ? one : other; }
+
+/* Put the entry at `at` where it belongs after it has advanced, or take it out. */
+static void settle(Entry *heap, Py_ssize_t *used, Py_ssize_t at)
+{
+    if (heap[at].time == NEVER) {
+        Run *run = heap[at].run;
+        heap[at] = heap[--*used];
+        Py_DECREF(run);
+    }
+    if (at < *used)
+        sift_down(heap, *used, at);
+}
+
+/* Take records off the heap until `limit` (not included), or the batch has `most`.
+ *
+ * Mostly two runs alternate, one of each CPU: the first two of the heap advance beside each other, without a move in
+ * it, as long as no third comes in between. */
+static Batch *take(Entry *heap, Py_ssize_t *used, uint64_t limit, Py_ssize_t most)
 {
     Batch *batch = batch_new();
-    while (batch && *used && batch->records < most && (!is_limited || heap[0].time < limit)) {
-        Entry *top = &heap[0];
-        Run *run = top->run;
-        uint32_t first = top->next, stop = first + 1;
-        const Entry *rival = *used > 1 ? &heap[1] : NULL;
-        if (*used > 2 && is_before(&heap[2], rival))
-            rival = &heap[2];
-        uint64_t until = is_limited ? limit : UINT64_MAX;
-        if (rival) {
-            uint64_t end = rival->time + (top->rank < rival->rank);
-            until = end < until ? end : until;
-        }
-        while (stop < run->count && run->times[stop] < until)
-            stop++;
-        if (batch_add(batch, run, first, stop) < 0) {
-            Py_CLEAR(batch);
-            break;
-        }
-        if (stop < run->count) {
-            top->next = stop;
-            top->time = run->times[stop];
+    while (batch && *used && batch->records < most && heap[0].time < limit) {
+        Py_ssize_t second = *used > 2 && is_before(&heap[2], &heap[1]) ? 2 : 1;
+        uint64_t third = limit;
+        for (Py_ssize_t at = second * 2 + 1; at <= second * 2 + 2 && at < *used; at++)
+            third = least(third, heap[at].time);
+        if (*used > 2)
+            third = least(third, heap[3 - second].time);
+        Entry *one = &heap[0], *other = &heap[second];
+        int failed = 0;
+        if (*used < 2 || other->time >= third) {
+            uint64_t until = *used < 2 ? limit : least(limit, other->time + (one->rank < other->rank));
+            failed = advance(batch, one, until);
         } else {
-            heap[0] = heap[--*used];
-            Py_DECREF(run);
+            while (!failed && batch->records < most && least(one->time, other->time) < third) {
+                if (one->time < other->time || (one->time == other->time && one->rank < other->rank))
+                    failed = advance(batch, one, least(third, other->time + (one->rank < other->rank)));
+                else
+                    failed = advance(batch, other, least(third, one->time + (other->rank < one->rank)));
+            }
+            settle(heap, used, second);
         }
-        if (*used)
-            sift_down(heap, *used, 0);
+        if (failed)
+            Py_CLEAR(batch);
+        settle(heap, used, 0);
     }
     return batch;
 }
@@ -206,7 +234,7 @@ static PyObject *merge_drain(Merge *merge, PyObject *limit)
     uint64_t until = is_limited ? PyLong_AsUnsignedLongLong(limit) : 0;
     if (is_limited && until == (uint64_t)-1 && PyErr_Occurred())
         return NULL;
-    return batch_or_none(take(merge->heap, &merge->used, is_limited, until, RECORDS_AT_ONCE));
+    return batch_or_none(take(merge->heap, &merge->used, is_limited ? least(until, NEVER) : NEVER, RECORDS_AT_ONCE));
 }
 
 static uint64_t last_time(const Entry *entry) { return entry->run->times[entry->run->count - 1]; }
@@ -236,7 +264,7 @@ static PyObject *merge_let_go(Merge *merge, PyObject *number)
         sift_down(merge->heap, merge->used, at);
     for (Py_ssize_t at = going / 2; at-- > 0;)
         sift_down(gone, going, at);
-    Batch *batch = take(gone, &going, 0, 0, PY_SSIZE_T_MAX);
+    Batch *batch = take(gone, &going, NEVER, PY_SSIZE_T_MAX);
     while (going > 0) /* only after a failure */
         Py_DECREF(gone[--going].run);
     PyMem_Free(gone);

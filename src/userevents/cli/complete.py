@@ -1,9 +1,13 @@
 """What the shell completes for words that are no options: names of events, files of the running tracer's tree."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ..control import Access
 from ..errors import UserEventsError
+
+if TYPE_CHECKING:
+    from ..control import Access
 
 _AT_MOST = 1000
 
@@ -88,7 +92,7 @@ def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return sorted(f"{parent}{slash}{name}" for name in map(shown, names) if name.startswith(begun))[:_AT_MOST]
 
 
-def _tree(ctx: click.Context) -> Access | None:
+def _tree(ctx: click.Context) -> "Access | None":
     from .reach import reach
 
     try:

@@ -61,7 +61,8 @@ def query(
         raise click.UsageError("Parquet is no text: name the file to write with -o FILE")
     if sql == "-":
         sql = sys.stdin.read()
-    with kept_memory(), opened(file, pairs) as trace, _database(trace, pairs, allow_files) as database:
+    is_plain = form != "parquet" and not allow_files
+    with kept_memory(), opened(file, pairs) as trace, _database(trace, pairs, allow_files, is_plain) as database:
         if tables or sql is None:
             _show_tables(database, form)
             return
@@ -75,13 +76,15 @@ def _form_of(output: str | None) -> str:
 
 
 @contextlib.contextmanager
-def _database(trace: "Trace", pairs: "tuple[Pair, ...]", allow_files: bool) -> "Iterator[Database]":
+def _database(trace: "Trace", pairs: "tuple[Pair, ...]", allow_files: bool, is_plain: bool) -> "Iterator[Database]":
     """The trace's tables, and a line on the terminal while more than a second's worth is read."""
     from ..formats.sql import Database
     from .console import Progress
+    from .duckdb_alone import duckdb_alone
 
+    duckdb = duckdb_alone() if is_plain else None
     with Progress(lambda done: f"{done:,} records read") as progress:
-        database = Database(trace, pairs, allow_files=allow_files, progress=progress.at)
+        database = Database(trace, pairs, allow_files=allow_files, duckdb=duckdb, progress=progress.at)
         try:
             yield database
         finally:

@@ -75,6 +75,7 @@ class Result(NamedTuple):
 class Database:
     """An open trace in DuckDB. `progress` is told how many records a statement has read so far, in any thread.
 
+    `duckdb` is the module to use, which is imported if it is None. Without its package, `write_parquet` is not there.
     `pairs` become the rows of `spans`. With `allow_files` the SQL may read and write files and load extensions.
     Raises `Unusable` where duckdb is not installed, and for pairs that the trace has not.
     """
@@ -85,12 +86,13 @@ class Database:
         pairs: Sequence[Pair] = (),
         *,
         allow_files: bool = False,
+        duckdb: Any = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._trace = trace
         self._pairs = tuple(pairs)
         self._progress = progress
-        self._duckdb = _duckdb()
+        self._duckdb = duckdb or _duckdb()
         self._names = table_names(trace.events.values(), (HOSTS,) if trace.hosts else ())
         self._bound: dict[int | str, Schema] = {}
         self._together: dict[int, tuple[PureChunk, ...]] = {}

@@ -20,7 +20,7 @@ MAX_SECTIONS = 1000
 MAX_OPTIONS = 100_000
 MAX_CHUNKS = 1 << 24
 MAX_SHIFT_NS = 1 << 62
-_PAGES_OF_A_LOT = 16
+_PAGES_OF_A_LOT = 32
 
 Options = list[tuple[int, bytes, int]]
 """(option id, data, where the data stands in the file)."""
