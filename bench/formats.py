@@ -2,8 +2,8 @@
 
 Whole processes, each export beside `userevents report` and trace-cmd's on the same file, so that what slows the machine
 slows all. A time is CPU seconds, the least of the rounds; the goals are events a second of CPU and peak memory.
-USEREVENTS_BENCH_EVENTS chooses another size, USEREVENTS_BENCH_FORMATS some of the columns (perfetto,html). Results as
-JSON in .cache/bench-formats.json, too, beside those of other formats of an earlier run.
+USEREVENTS_BENCH_EVENTS chooses another size, USEREVENTS_BENCH_FORMATS some of them (perfetto,html), ROUNDS how often.
+Results as JSON in .cache/bench-formats.json, too, beside those of other formats of an earlier run.
 """
 
 import json
@@ -27,7 +27,7 @@ from userevents.buffer import stream
 from userevents.formats import finish_recording
 
 EVENTS = int(os.environ.get("USEREVENTS_BENCH_EVENTS", "10000000"))
-ROUNDS = 2
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
 RATE_GOAL = 300_000
 MEMORY_GOAL_MB = 300
 REPORTS = ("trace-cmd report", "report")
