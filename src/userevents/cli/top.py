@@ -5,14 +5,17 @@ import sys
 import click
 
 from .console import fail
+from .reach import tracefs_option
 
 
 @click.command()
-def top() -> None:
+@tracefs_option
+def top(tracefs: str | None) -> None:
     """Watch the events of live programs: rates, bits, losses; switch events on and see what they say.
 
     The keys stand at the bottom. What is switched on here is on for this screen only, in an instance of its own, and
-    off again at the end. Rates are of events that somebody has on: one that is off counts nothing.
+    off again at the end. Rates are of events that somebody has on: one that is off counts nothing. Events of native
+    programs, and with --tracefs those of a kernel, are counted while they are on here.
     """
     try:
         from .top_screen import Top
@@ -24,5 +27,5 @@ def top() -> None:
 
     if not sys.stdout.isatty():
         fail("top needs a terminal; userevents list --json and userevents tail --json are for programs")
-    with failing(), reached_or_own(None) as access, watching(access) as watch:
+    with failing(), reached_or_own(tracefs) as access, watching(access, sessions=tracefs is None) as watch:
         Top(watch).run()
