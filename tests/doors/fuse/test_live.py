@@ -30,7 +30,7 @@ from userevents.control import FilesAccess
 @pytest.fixture
 def writing(mounted: Mount) -> Iterator[Program]:
     """A native program that writes ``short`` 200 times a second while somebody listens: 0 to 6, again and again."""
-    program = Program(mounted)
+    program = Program(mounted, 0)
     stop = threading.Event()
 
     def write() -> None:

@@ -228,7 +228,8 @@
     if (ticks.length < 2) ticks.splice(0, ticks.length, low, Math.sqrt(low * high), high);
     {
       const [pen, wide] = begin(histogram, 180);
-      const left = 52, bottom = 154, room = wide - left - RIGHT, most = Math.max(...one.buckets.map(([, , n]) => n));
+      const left = 52, bottom = 154, room = wide - left - RIGHT;
+      const most = 1.2 * Math.max(...one.buckets.map(([, , n]) => n)); // the labels stand above the bars
       const tick = Math.max(1, niceStep(most, 3));
       pen.textAlign = "right";
       for (let at = 0; at <= most; at += tick) {
@@ -275,8 +276,9 @@
     pen.textAlign = "right";
     for (const at of ticks) pen.fillText(took(at), left - 6, Math.max(12, bottom - place(at) * (bottom - 8)));
     pen.textAlign = "center";
-    for (const part of [0, 0.25, 0.5, 0.75, 1])
-      pen.fillText(part ? took(part * bins * width) : "0", Math.min(left + part * room, wide - 24), bottom + 12);
+    const span = bins * width, step = niceStep(span, 5);
+    for (let at = 0; at <= span; at += step)
+      pen.fillText(at ? took(at) : "0", Math.min(left + (at / span) * room, wide - 24), bottom + 12);
     heat.setAttribute("aria-label", `${one.name}: latency over time`);
   };
   const latencies = data.latencies.map((one) => {
