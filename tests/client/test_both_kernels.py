@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,7 +149,8 @@ def test_records_carry_their_thread_and_are_in_order(tracing: Tracing) -> None:
     assert [record.text for record in records] == [f"a={n:#x} ({n})" for n in range(201)]
     assert [record.tid for record in records] == [first] * 100 + [second] * 100 + [program.pid]
     assert [record.time for record in records] == sorted(record.time for record in records)
-    assert {record.comm for record in records} == {Path(f"/proc/{program.pid}/comm").read_text().strip()}
+    comms = {record.comm for record in records if record.tid == program.pid or sys.version_info < (3, 14)}
+    assert comms == {Path(f"/proc/{program.pid}/comm").read_text().strip()}  # 3.14 gives threads names of their own
 
 
 def test_two_programs_share_an_event(tracing: Tracing) -> None:
