@@ -19,7 +19,7 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """Whether this Python has no GIL. It has no stable ABI either: there each version gets files of its own."""
 
 SOURCES = {
-    "userevents.client._writer": ["src/userevents/client/_writer.c"],
+    "userevents.client._writer": ["src/userevents/client/_writer.c", "src/userevents/client/_exchange.c"],
     "userevents.buffer._pages": sorted(map(str, Path("src/userevents/buffer").glob("_pages*.c"))),
 }
 

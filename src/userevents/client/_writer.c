@@ -29,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "_exchange.h"
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the formats are little endian; other machines use the twin in Python"
 #endif
@@ -1544,6 +1546,8 @@ event_type(PyObject *module, PyObject *base)
 static PyMethodDef module_methods[] = {
     {"event_type", event_type, METH_O,
      "event_type(base)\n--\n\nMake the class of events on top of `base`, which does in Python what takes patience."},
+    {"begin_exchange", (PyCFunction)(void (*)(void))begin_exchange, METH_FASTCALL,
+     "begin_exchange(event, number, method, path, channel)\n--\n\nBegin an HTTP request that is recorded."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1574,7 +1578,24 @@ module_exec(PyObject *module)
         return -1;
     }
 #endif
-    return add_type(module, "Cursor", &cursor_spec);
+    return exchange_exec(module) < 0 ? -1 : add_type(module, "Cursor", &cursor_spec);
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_VISIT(state->exchange_type);
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    ModuleState *state = PyModule_GetState(module);
+    Py_CLEAR(state->exchange_type);
+    Py_CLEAR(state->status_key);
+    return 0;
 }
 
 static PyModuleDef_Slot slots_3_11[] = {
@@ -1595,8 +1616,10 @@ static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_writer",
     .m_doc = "The fast path of an event. Its twin in Python: event.py and packing.py, and session/cursor.py.",
-    .m_size = 0,
+    .m_size = sizeof(ModuleState),
     .m_methods = module_methods,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
 };
 
 PyMODINIT_FUNC

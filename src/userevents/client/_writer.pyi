@@ -1,6 +1,10 @@
 """The fast path of an event, in C; its twin in Python is event.py and packing.py, and session/cursor.py."""
 
+from collections.abc import Callable
 from mmap import mmap
+from typing import Any
+
+from .exchange import Exchange
 
 class Cursor:
     expects: int
@@ -18,3 +22,6 @@ class Seats:
     def take(self, number: int, cursor: Cursor, /) -> bool: ...
 
 def event_type(base: type, /) -> type: ...
+def begin_exchange(
+    event: Callable[..., None], number: int, method: str, path: str, channel: Callable[..., Any], /
+) -> Exchange: ...

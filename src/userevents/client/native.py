@@ -11,11 +11,13 @@ from ..session.writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from ..session.lanes import LanedWriter, Seats
     from ..session.producer import Session
     from ..session.writer import MakePlace
+    from .exchange import Exchange
 
     SessionWriter = Writer | LanedWriter
 
@@ -48,3 +50,7 @@ def make_writer(session: "Session") -> "SessionWriter":
 def on_top_of(base: type) -> type | None:
     """Return the native class of events, which does by `base` what takes patience; None for there is none."""
     return None if _writer is None else _writer.event_type(base)
+
+
+native_exchange: "Callable[..., Exchange] | None" = getattr(_writer, "begin_exchange", None)
+"""`exchange.begin_exchange` in C."""

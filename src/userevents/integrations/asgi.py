@@ -7,10 +7,10 @@ from __future__ import annotations  # those of inner functions would be evaluate
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from time import monotonic_ns
 from typing import Any
 
 from ..client.context import bound, rebind, unbind, wanted
+from ..client.exchange import begin_exchange
 from .http import http_begin, http_end, next_number
 
 Scope = MutableMapping[str, Any]
@@ -29,25 +29,16 @@ def trace_requests(app: App) -> TracedApp:
     """
 
     async def recorded(scope: Scope, receive: Receive, send: Send) -> None:
-        number, method, path = next_number(), scope["method"], scope["path"]
-        status, error = 0, ""
-
-        def watch(message: Message) -> Awaitable[None]:
-            nonlocal status
-            if not status:
-                status = message.get("status", 0)  # stands in "http.response.start" alone
-            return send(message)
-
+        number, error = next_number(), ""
         token = rebind({**bound(), "request": number}) if wanted else None
-        http_begin(number, method, path)
-        began = monotonic_ns()
+        exchange = begin_exchange(http_begin, number, scope["method"], scope["path"], send)
         try:
-            await app(scope, receive, watch)
+            await app(scope, receive, exchange)
         except BaseException as raised:
             error = type(raised).__name__
             raise
         finally:
-            http_end(number, status, monotonic_ns() - began, method, path, error)
+            exchange.end(http_end, error)
             if token is not None:
                 unbind(token)
 

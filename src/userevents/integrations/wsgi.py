@@ -3,10 +3,10 @@
 from __future__ import annotations  # those of inner functions would be evaluated at every request
 
 from collections.abc import Callable, Iterable, Iterator
-from time import monotonic_ns
 from typing import Any
 
 from ..client.context import bound, rebind, unbind, wanted
+from ..client.exchange import begin_exchange
 from .http import http_begin, http_end, next_number
 
 Environ = dict[str, Any]
@@ -15,9 +15,6 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 _End = Callable[[str], None]
 
 _WHOLE = (list, tuple)
-_MOST_NUMBERS = 256
-_numbers: dict[str, int] = {"": 0}
-"""Of the status lines that were met."""
 
 
 def trace_requests(app: App) -> App:
@@ -33,46 +30,24 @@ def trace_requests(app: App) -> App:
         if not (http_end or http_begin):
             return app(environ, start_response)
         get = environ.get
-        number, method = next_number(), get("REQUEST_METHOD", "")
+        number = next_number()
         path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
-        status = ""
-
-        def start(line: str, headers: Any, exc_info: Any = None) -> Any:
-            nonlocal status
-            status = line
-            return start_response(line, headers) if exc_info is None else start_response(line, headers, exc_info)
-
         token = rebind({**bound(), "request": number}) if wanted else None
-        http_begin(number, method, path)
-        began = monotonic_ns()
+        exchange = begin_exchange(http_begin, number, get("REQUEST_METHOD", ""), path, start_response)
         try:
-            body = app(environ, start)
+            body = app(environ, exchange)
         except BaseException as raised:
-            http_end(number, _number(status), monotonic_ns() - began, method, path, type(raised).__name__)
+            exchange.end(http_end, type(raised).__name__)
             raise
         finally:
             if token is not None:
                 unbind(token)
         if isinstance(body, _WHOLE) or _is_file(environ, body):
-            http_end(number, _number(status), monotonic_ns() - began, method, path, "")
+            exchange.end(http_end, "")
             return body
-        return _Body(body, lambda error: http_end(number, _number(status), monotonic_ns() - began, method, path, error))
+        return _Body(body, lambda error: exchange.end(http_end, error))
 
     return traced
-
-
-def _number(status: str) -> int:
-    """Return the number in ``200 OK``, 0 where none was given.
-
-    >>> _number("404 Not Found"), _number("")
-    (404, 0)
-    """
-    number = _numbers.get(status)
-    if number is None:
-        number = int(status[:3]) if status[:3].isdecimal() else 0
-        if len(_numbers) < _MOST_NUMBERS:
-            _numbers[status] = number
-    return number
 
 
 def _is_file(environ: Environ, body: object) -> bool:
