@@ -40,7 +40,7 @@ class Server(NamedTuple):
         self.processes.append(subprocess.Popen([binary(), "-c", self.config], stdout=log, stderr=log))
         log.close()
         deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.processes[-1].poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as sock:
                 assert sock.recv(4) == b"INFO"
                 return

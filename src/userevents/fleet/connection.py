@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ PATIENCE_S: Final = 1.0
 VERSION: Final = (2, 11)
 """The first server whose messages have a time to live of their own."""
 _AGAIN_S: Final = 0.5
+_SEED: Final = re.compile(rb"^S[A-Z2-7]{50,}\s*$", re.MULTILINE)
 _PERMISSIONS: Final = "permissions violation"
 
 Log = Callable[[str, str], None]
@@ -233,12 +235,22 @@ def status_of(answer: "Msg") -> str:
 
 
 def _is_seed(path: str) -> bool:
-    """Whether a file holds a bare nkey seed and not a JWT with its key."""
+    """Whether a file holds a bare nkey seed and not a JWT with its key; `Unusable` for one that holds neither."""
+    import nkeys  # type: ignore[import-untyped]
+
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(2).startswith("S")
+        with open(path, "rb") as file:
+            content = file.read()
+        seed: bytes = _SEED.findall(content)[0].strip()
+        nkeys.from_seed(bytearray(seed))
     except OSError as error:
         raise Unusable(f"credentials '{path}' cannot be read: {error.strerror}") from None
+    except (IndexError, ValueError, nkeys.NkeysError):
+        raise Unusable(f"credentials '{path}' hold no key: a .creds file or an nkey seed is wanted") from None
+    is_bare = content.strip() == seed
+    if not is_bare and b"BEGIN NATS USER JWT" not in content:
+        raise Unusable(f"credentials '{path}' hold a key and no JWT: a .creds file has both, an nkey seed stands alone")
+    return is_bare
 
 
 def _tls(given: Settings) -> ssl.SSLContext:
