@@ -19,6 +19,15 @@ from userevents.fleet.connection import Settings
 from userevents.fleet.table import Entry
 from userevents.formats import open_trace
 
+PROGRAM = """
+import threading, time
+tick = register('tick u32 a')
+def write():
+    while True:
+        tick.write(1)
+        time.sleep(0.01)
+threading.Thread(target=write, daemon=True).start()
+"""
 HOSTS = ("web.1", "web.2")
 
 
@@ -73,37 +82,28 @@ def fleet(guarded: Guarded, tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.mark.time_limit(120)
 def test_agents_do_all_they_have_to_with_the_least_they_need(fleet: Fleet, guarded: Guarded) -> None:
-    """Two hosts join with keys of their own over TLS, do what is wished, and one takes away what the other left."""
+    """Two hosts join with keys of their own over TLS, are recorded, and one takes away what the other left."""
     for host in HOSTS:
         fleet.start_host(host, *(f"--fleet-{name}={path}" for name, path in guarded.files(host).items()))
     for host in HOSTS:
-        fleet.program(host, "e = register('tick u32 a')")
+        fleet.program(host, PROGRAM)
     until(lambda: fleet.events() == {"tick": ("used", list(HOSTS))}, "both are there")
     fleet("enable", "tick")
     for host in HOSTS:
         until(lambda host=host: "tick" in fleet.local(host, "instances/fleet/set_event"), "both do it")  # type: ignore[misc]
+    out = fleet.directory / "t.dat"
+    assert "of 2 hosts" in fleet("record", "-o", str(out), "--duration", "2s")
+    with open_trace(str(out)) as trace:
+        assert trace.ledger is not None
+        assert trace.ledger.is_balanced
+        assert trace.ledger.total("delivered") > 50
+        assert not trace.notes
     fleet.kill_host("web.2")
     until(lambda: fleet.events() == {"tick": ("used", ["web.1"])}, "one is gone")
     until(lambda: "took away" in fleet.log("web.1").read_text(), "the other took it away")
 
 
 @pytest.mark.time_limit(120)
-def test_events_of_hosts_with_the_least_permissions_arrive(fleet: Fleet, guarded: Guarded, tmp_path: Path) -> None:
-    """A host that may make no stream sends, is asked for its clock and answers; who works with the fleet records it."""
-    fleet.start_host("web.1", *(f"--fleet-{name}={path}" for name, path in guarded.files("web.1").items()))
-    writes = "import threading, time\ne = register('tick u32 a')\ndef go():\n    while True:\n        e.write(1)\n"
-    fleet.program("web.1", writes + "        time.sleep(0.01)\nthreading.Thread(target=go, daemon=True).start()")
-    out = tmp_path / "t.dat"
-    said = fleet("record", "-e", "tick", "-o", str(out), "--duration", "2s")
-    assert "of 1 host: " in said, said + fleet.log("web.1").read_text()
-    with open_trace(str(out)) as trace:
-        ledger = trace.ledger
-        assert ledger is not None
-        assert ledger.is_balanced
-        assert ledger.total("delivered") > 20
-        assert not trace.notes
-
-
 def test_a_host_cannot_write_as_another(fleet: Fleet, guarded: Guarded) -> None:
     """Not by a put, nor by having the broker answer into another's key, nor by streams, consumers or purges."""
     before, after = asyncio.run(_attack(guarded))

@@ -87,6 +87,25 @@ def test_a_recording_of_two_hosts_is_one_trace_whose_ledger_balances(writing: Fl
         until(lambda host=host: writing.local(host, "instances/fleet/set_event") == "", "nobody wants it")  # type: ignore[misc]
 
 
+def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(writing: Fleet, tmp_path: Path) -> None:
+    """Only what passes is sent, by the host that the filter is for; what cannot be a filter is refused at once."""
+    assert "is no filter" in writing("filter", "tick", "(n > 5", code=1)
+    assert "filter n & 1" in writing("filter", "tick", "n & 1", "--host", "*-1")
+    try:
+        out = tmp_path / "t.dat"
+        writing("record", "-e", "tick", "-o", str(out), "--duration", "2s")
+    finally:
+        writing("filter", "tick", "--clear")
+    with open_trace(str(out)) as trace:
+        assert trace.ledger is not None
+        assert trace.ledger.is_balanced
+        found = [(record.values["of"], int(str(record.values["n"])) & 1) for record in trace.records()]
+    assert found.count((1, 1)) > 100
+    assert found.count((1, 0)) == 0
+    assert found.count((2, 0)) > 100
+    assert writing.rows("info", "tick")[0]["wishes"] == []
+
+
 def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
     """Lines in order of time with their hosts; SQL window by window; each ends after what was asked for."""
     tail = start(writing, "tail", "tick", "--json", "-n", "300")

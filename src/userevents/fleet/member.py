@@ -178,6 +178,7 @@ async def wishes(agent: "Agent") -> None:
             number = 0 if found is None else found.sequence
             if number != done:
                 wished = Wishes() if found is None else Wishes.parse(found.value)
+                agent.filtering.set(wished.filters_for(agent.host))
                 await _record(agent, local, wished, borrowed)
                 done = number
         except NoBroker:

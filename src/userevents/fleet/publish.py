@@ -98,7 +98,7 @@ class Publisher:
             now = time.monotonic()
             if data == b"":
                 break
-            for batch in self.batcher.add(data) if data else ():
+            for batch in self.batcher.add(self._agent.filtering.through(data)) if data else ():
                 self.backlog.add(batch)
             if self.batcher.size and now - flushed >= (_LINGER_S if self.batcher.size >= _SMALL else _LINGER_LONG_S):
                 flushed = now
