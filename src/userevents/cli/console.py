@@ -1,6 +1,7 @@
 """What every verb says on the terminal: messages on stderr, one live line, numbers for people."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -45,6 +46,32 @@ def time_option(ctx: click.Context, param: click.Parameter, value: str | None) -
     if not 0 < found < float("inf"):
         raise click.BadParameter(f"'{value}' is no length of time; write seconds, or 500ms, 10s, 5m, 1h")
     return found
+
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a verb that goes on until it is told to end."""
+
+
+class Stop:
+    """Whether a signal has come that ends a verb; from its making on they end nothing else. True once one has."""
+
+    def __init__(self) -> None:
+        self._came = False
+        for number in ENDING:
+            signal.signal(number, self._come)
+
+    def _come(self, _number: int, _frame: object) -> None:
+        self._came = True
+
+    def __bool__(self) -> bool:
+        return self._came
+
+
+def take_any_text() -> None:
+    """Let stdout take what its encoding has no characters for: those are escaped."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(errors="backslashreplace")
 
 
 def use_color() -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .console import count, say, warn
+from .console import count, say, take_any_text, warn
 from .fleeting import Credentials, with_broker
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class Watching:
 
     def run(self, servers: str, credentials: Credentials) -> None:
         """Look on; what was lost is said at the end."""
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="backslashreplace")
+        take_any_text()
         collector, windows = with_broker(servers, credentials, self._look_on)
         _tell_lost(collector, windows)
 

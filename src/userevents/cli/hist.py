@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,7 +14,9 @@ from .reach import tracefs_option
 
 if TYPE_CHECKING:
     from ..control import Access
+    from ..control.live_hist import LiveHist
     from ..formats.counting import Axis, Counts
+    from .console import Progress
 
 _TURN_S = 0.1
 _TOP = 40
@@ -77,15 +78,21 @@ def hist(
         raise click.UsageError("give EVENT, or FILE and EVENT")
     if len(words) == 2 and (for_s is not None or tracefs):
         raise click.UsageError("--for and --tracefs are for live events; a FILE has its own")
-    axes = tuple(Axis(axis.field, bucket) for axis in axes)
-    if len(words) == 2:
-        counts = _of_file(words[0], words[1], axes, values, where)
-    else:
-        counts = _live(tracefs, words[0], axes, values, where, for_s)
+    question = _Question(words[-1], tuple(Axis(axis.field, bucket) for axis in axes), values, where)
+    counts = _of_file(words[0], question) if len(words) == 2 else _live(tracefs, question, for_s)
     _show_json(counts) if as_json else _show(counts, top)
 
 
-def _of_file(file: str, event: str, axes: "tuple[Axis, ...]", values: tuple[str, ...], where: str) -> "Counts":
+class _Question(NamedTuple):
+    """What is counted: records of these events that pass a filter, by keys, with sums of values."""
+
+    event: str
+    axes: "tuple[Axis, ...]"
+    values: tuple[str, ...]
+    where: str
+
+
+def _of_file(file: str, question: _Question) -> "Counts":
     from ..formats.choice import Pattern
     from ..formats.counting import count
     from .console import Progress
@@ -98,32 +105,19 @@ def _of_file(file: str, event: str, axes: "tuple[Axis, ...]", values: tuple[str,
         def told() -> None:
             progress.at(100 * source.done_size // max(source.data_size, 1))
 
+        event, axes, values, where = question
         return count(trace, Pattern.parse(event), axes, values, kernel_text(where), told)
 
 
-def _live(
-    tracefs: str | None,
-    event: str,
-    axes: "tuple[Axis, ...]",
-    values: tuple[str, ...],
-    where: str,
-    for_s: float | None,
-) -> "Counts":
+def _live(tracefs: str | None, question: _Question, for_s: float | None) -> "Counts":
     from .reach import failing
     from .tracing import reached_or_own
 
     with failing(), reached_or_own(tracefs) as access:
-        return _count_live(access, event, axes, values, where, for_s)
+        return _count_live(access, question, for_s)
 
 
-def _count_live(
-    access: "Access",
-    event: str,
-    axes: "tuple[Axis, ...]",
-    values: tuple[str, ...],
-    where: str,
-    for_s: float | None,
-) -> "Counts":
+def _count_live(access: "Access", question: _Question, for_s: float | None) -> "Counts":
     from ..control.events import Pattern
     from ..control.live_hist import HistKey, LiveHist
     from ..errors import Refused
@@ -131,6 +125,7 @@ def _count_live(
     from .console import Progress, details, say
     from .reach import kernel_text, shown
 
+    event, axes, values, where = question
     keys = [HistKey(kernel_text(axis.field), axis.bucket) for axis in axes]
     pattern = Pattern.parse(kernel_text(event))
     with contextlib.closing(LiveHist(access, pattern, keys, [*map(kernel_text, values)], kernel_text(where))) as live:
@@ -152,18 +147,13 @@ def _count_live(
     return Counts(axes, values, ordered(axes, entries), table.hits, table.dropped)
 
 
-def _wait(live: "object", for_s: float | None, progress: "object") -> None:
+def _wait(live: "LiveHist", for_s: float | None, progress: "Progress") -> None:
     """Let the tree count until it is time to end."""
-    from ..control.live_hist import LiveHist
-    from .console import Progress
+    from .console import Stop
 
-    assert isinstance(live, LiveHist)
-    assert isinstance(progress, Progress)
-    stopped = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.append(True))
+    stop = Stop()
     end = None if for_s is None else time.monotonic() + for_s
-    while not stopped and (end is None or time.monotonic() < end):
+    while not stop and (end is None or time.monotonic() < end):
         time.sleep(_TURN_S if end is None else max(min(_TURN_S, end - time.monotonic()), 0))
         live.look()
         if progress.is_due:

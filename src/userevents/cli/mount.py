@@ -1,11 +1,10 @@
 """`userevents mount`: the tracing tree as files, for every program on the machine."""
 
-import signal
 import time
 
 import click
 
-from .console import say
+from .console import Stop, say
 from .policy import policy_options
 from .reach import failing
 
@@ -29,13 +28,11 @@ def mount(mode: int | None, gid: int | None, directory: str) -> None:
     from ..doors import fuse
     from .serving import serving
 
-    stopped = []
     with failing(), serving(mode=mode) as served:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, frame: stopped.append(number))
+        stop = Stop()
         with served.door(fuse.mount(directory, everyone=True), gid=gid) as door:
             say(f"the tracing tree is at {directory}; Ctrl-C ends it")
-            while not stopped and door.is_serving:
+            while not stop and door.is_serving:
                 time.sleep(_TURN_S)
-        if not stopped:
+        if not stop:
             say(f"{directory} was unmounted")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserEventsError
 from ..fields.escape import printable
 from ..formats import Trace, open_trace
-from .console import details, fail, warn
+from .console import details, fail, take_any_text, warn
 
 if TYPE_CHECKING:
     from ..formats.pairs import Pair
@@ -22,9 +22,7 @@ def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> I
     """
     from ..formats.pairs import check
 
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure:
-        reconfigure(errors="backslashreplace")
+    take_any_text()
     try:
         with open_trace(file) as trace:
             check(pairs, trace.events.values())

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..control.events import EventControl
     from .hold import Hold
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOT_IN_DYNAMIC_EVENTS: Final = frozenset("#\n")
 
 
@@ -39,6 +38,7 @@ def register(tracefs: str | None, hold: bool, multi_format: bool, as_json: bool,
     An event that is registered already is found and stays as it is: who registers first decides whether it persists.
     """
     from ..errors import Refused
+    from .console import ENDING
     from .refusal import explained
 
     text = os.fsencode(declaration)
@@ -47,11 +47,11 @@ def register(tracefs: str | None, hold: bool, multi_format: bool, as_json: bool,
             holding = _register(access, text, persist=not hold, multi=multi_format)
         except Refused as refused:
             raise explained(access, refused, text.decode("latin-1")) from None
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS if hold else ())
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING if hold else ())
         try:
             _tell(access, _found(access, text.decode("latin-1"), multi_format), persist=not hold, as_json=as_json)
             if hold:
-                signal.sigwait(_SIGNALS)
+                signal.sigwait(ENDING)
         finally:
             if holding is not None:
                 holding.close()

@@ -54,10 +54,9 @@ def report(
     from ..errors import Malformed
     from ..formats import open_trace
     from ..formats.choice import Pattern
+    from .console import take_any_text
 
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure:
-        reconfigure(errors="backslashreplace")
+    take_any_text()
     wish = Wish(form, summary, top, limit, tuple(map(Pattern.parse, patterns)), frozenset(pids))
     try:
         with open_trace(file) as trace:

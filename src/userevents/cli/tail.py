@@ -1,7 +1,6 @@
 """`userevents tail`: events as they happen, a line each, for a person or a pipe."""
 
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -14,8 +13,9 @@ from .reach import tracefs_option
 if TYPE_CHECKING:
     from ..control import Access
     from ..control.events import EventName
-    from ..control.live import Live
     from ..errors import Refused
+    from .console import Stop
+    from .following import Following
 
 _TURN_S = 0.02
 _LOOK_S = 0.1
@@ -70,35 +70,30 @@ class _Tail:
         self._line = text.json_line if as_json else text.text_line
         self._left = limit
         self._quiet = quiet
-        self._stopped = False
         self._refused: set[str] = set()
 
     def run(self) -> None:
         """Show until it is over, then say what was lost."""
         from ..control.live import live
+        from .console import Stop, take_any_text
         from .following import Following
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._stop)
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure:
-            reconfigure(errors="backslashreplace")
-        with live(self._access, self._patterns, self._where, refused=self._tell_refused) as following:
-            self._follow(Following(following), following)
-            self._tell_lost(*following.settle())
+        stop = Stop()
+        take_any_text()
+        with live(self._access, self._patterns, self._where, refused=self._tell_refused) as events:
+            self._follow(Following(events), stop)
+            self._tell_lost(*events.settle())
 
-    def _follow(self, records: "object", following: "Live") -> None:
+    def _follow(self, records: "Following", stop: "Stop") -> None:
         from .console import say
-        from .following import Following
 
-        assert isinstance(records, Following)
         found_any = records.look()
         if not found_any and self._refused:
             sys.exit(1)
         if not found_any and not self._quiet:
             say(f"no event matches {', '.join(map(repr, self._names))} yet; waiting for one")
         looked = time.monotonic()
-        while not self._stopped and self._left != 0:
+        while not stop and self._left != 0:
             if time.monotonic() - looked > _LOOK_S:
                 records.look()
                 looked = time.monotonic()
@@ -133,9 +128,6 @@ class _Tail:
         except (OSError, ValueError):
             return False
         return any(events & select.POLLERR for _, events in waiting.poll(0))
-
-    def _stop(self, _number: int, _frame: object) -> None:
-        self._stopped = True
 
     def _tell_refused(self, name: "EventName", refused: "Refused", log: str) -> None:
         """Say why an event is not followed; if nothing else is, that is the end."""

@@ -12,6 +12,7 @@ import click
 from .spans import pair_option
 
 if TYPE_CHECKING:
+    from ..formats import Trace
     from ..formats.pairs import Pair
     from .viewing import Viewing
 
@@ -52,13 +53,11 @@ def view(no_browser: bool, port: int, once: bool, pairs: "tuple[Pair, ...]", qui
             _serve(viewing, once=once, quiet=quiet)
 
 
-def _export(trace: "object", file: str, made: IO[bytes], pairs: "tuple[Pair, ...]", quiet: bool) -> None:
+def _export(trace: "Trace", file: str, made: IO[bytes], pairs: "tuple[Pair, ...]", quiet: bool) -> None:
     """Write the trace as the interface reads it."""
-    from ..formats import Trace
     from ..formats.export import export
     from .console import Progress
 
-    assert isinstance(trace, Trace)
     with Progress(lambda done: f"reading {file}: {done} %", enabled=not quiet) as progress:
         export(
             trace, "perfetto", made, pairs=pairs, progress=lambda done, total: progress.at(100 * done // max(total, 1))
@@ -67,10 +66,10 @@ def _export(trace: "object", file: str, made: IO[bytes], pairs: "tuple[Pair, ...
 
 
 def _serve(viewing: "Viewing", *, once: bool, quiet: bool) -> None:
-    from .console import say
+    from .console import ENDING, say
 
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, lambda *_: stopped.set())
     if not quiet:
         say("showing it until Ctrl-C" if not once else "showing it; ends when the page has it")
