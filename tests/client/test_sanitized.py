@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from tests.conftest import ROOT, require, require_native
 
 CHOSEN = (
@@ -11,6 +13,7 @@ CHOSEN = (
 """Packing, storing, re-entry, forks and reading pages, by words of the tests' names."""
 
 
+@pytest.mark.time_limit(240)
 def test_the_c_code_does_nothing_undefined_and_stays_in_its_memory() -> None:
     """Built with checks of every access, shift and overflow, a choice of the tests of writer and pages passes."""
     require("gcc")
