@@ -130,13 +130,19 @@ def _socket(step: Step, result: Result) -> str | None:
     operation = step["op"]
     if step.get("thread"):
         return "a socket does not tell which thread wrote"
-    if operation in (*_WRITES, "pwrite") and result["errno"]:
-        return "behind a socket a refused write looks like a good one"
+    if operation in (*_WRITES, "pwrite") and (result["errno"] or _is_short(step, result)):
+        return "behind a socket a refused write looks like a good one, and a short one like a whole one"
     if operation == "peek":
         return "what a command switches follows a moment after its write, which a socket takes at once"
     if operation in ("read_fd", "read_len", "lseek", "mmap_fd", "poll_fd"):
         return "a socket is no file: it is not read, polled or positioned as one"
     return None
+
+
+def _is_short(step: Step, result: Result) -> bool:
+    """Whether the kernel took a part of a text only."""
+    data, taken = step.get("data"), result["ret"]
+    return isinstance(data, str) and isinstance(taken, int) and taken < len(data.encode())
 
 
 def _limit(step: Step, result: Result) -> str | None:

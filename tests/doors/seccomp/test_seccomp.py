@@ -65,16 +65,17 @@ def test_a_path_means_the_file_however_it_is_written(run: Run, native: Callable[
 
 
 def test_commands_written_to_the_tree_are_done_before_what_follows(run: Run) -> None:
-    """`echo` to a file of the tree works, and the next program sees what it switched."""
+    """`echo` to a file of the tree works, and the next program sees what it switched; also of a write in parts."""
     script = (
-        f"echo 'u:tick u32 a' >> {TRACING}/dynamic_events && cd {TRACING} && echo 1 > events/user_events/tick/enable"
-        " && exec sleep 5"
+        f"cd {TRACING} && for name in tick tock tack; do echo u:$name u32 a >> dynamic_events; done"
+        " && echo 1 > events/user_events/tick/enable && echo tock tack >> set_event && exec sleep 5"
     )
     runtime = Path(run.environment["USEREVENTS_DIR"])
     door = OpenDoor(runtime, lambda argv: run.start(*argv))
     client = door.start("sh", "-c", script)
     try:
-        wait_for(lambda: door.read("events/user_events/tick/enable") == "1\n")
+        for event in ("tick", "tock", "tack"):
+            wait_for(lambda: door.read(f"events/user_events/{event}/enable") == "1\n")  # noqa: B023
     finally:
         client.process.send_signal(signal.SIGTERM)
         client.process.communicate(timeout=10)

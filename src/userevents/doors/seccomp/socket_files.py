@@ -305,7 +305,10 @@ class SocketFiles:
         for index, size, payload, pid in zip(batch.indices, batch.sizes, batch.payloads, batch.pids, strict=True):
             data = (index.to_bytes(4, "little", signed=True) + payload)[:size]
             try:
-                file.node.write(data, WriteCall(self._clients.thread(pid, *_owner(pid))))
+                taken = 1
+                while data and taken:  # of what is taken in part the program would write the rest, did it know
+                    taken = file.node.write(data, WriteCall(self._clients.thread(pid, *_owner(pid))))
+                    data = data[taken:]
             except Refused as refused:
                 self._log("warning", f"pid {pid} wrote to '{file.node.path}', and was not told: {refused}")
 
