@@ -2,35 +2,21 @@
 #define BENCH_CLOCK CLOCK_MONOTONIC /* a write through a door waits for the server of the door */
 #include "loop.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "../../tests/native/user_events.h"
 
 #define TRACING "/sys/kernel/tracing/"
+#define EVENT_BIT 0
+#define IDLE_BIT 1
 
-struct user_reg {
-	uint32_t size;
-	uint8_t enable_bit, enable_size;
-	uint16_t flags;
-	uint64_t enable_addr, name_args;
-	uint32_t write_index;
-} __attribute__((packed));
-
-static volatile uint32_t enabled, idle;
 static int data;
 static uint32_t write_index;
 
-static uint32_t declare(const char *name_args, volatile uint32_t *word)
+static void declare(const char *name_args, int bit, uint32_t *index)
 {
-	struct user_reg reg = {sizeof reg, 0, 4, 0, (uintptr_t)word, (uintptr_t)name_args, 0};
-
-	if (ioctl(data, _IOWR('*', 0, struct user_reg *), &reg) < 0) {
+	if (reg(data, name_args, bit, 4, index) < 0) {
 		perror("DIAG_IOCSREG");
 		exit(1);
 	}
-	return reg.write_index;
 }
 
 static void emit(long count)
@@ -44,7 +30,7 @@ static void emit(long count)
 	struct iovec parts[2] = {{&write_index, sizeof write_index}, {&payload, sizeof payload}};
 
 	for (long number = 0; number < count; number++) {
-		if (!(enabled & 1))
+		if (!(enabled >> EVENT_BIT & 1))
 			exit(2);
 		payload.number = (uint32_t)number;
 		payload.total = (uint64_t)number;
@@ -56,13 +42,14 @@ static void emit(long count)
 static void off(long count)
 {
 	for (long number = 0; number < count; number++)
-		if (idle & 1)
+		if (enabled >> IDLE_BIT & 1)
 			exit(2);
 }
 
 int main(void)
 {
 	static const struct bench_case cases[] = {{"write", emit}, {"nobody listens", off}, {0}};
+	uint32_t idle_index;
 	int enable;
 
 	data = open(TRACING "user_events_data", O_RDWR);
@@ -70,10 +57,10 @@ int main(void)
 		perror(TRACING "user_events_data");
 		return 1;
 	}
-	write_index = declare("bench_native u32 number; u64 total; __rel_loc char[] text", &enabled);
-	declare("bench_idle u32 number", &idle);
+	declare("bench_native u32 number; u64 total; __rel_loc char[] text", EVENT_BIT, &write_index);
+	declare("bench_idle u32 number", IDLE_BIT, &idle_index);
 	enable = open(TRACING "events/user_events/bench_native/enable", O_WRONLY);
-	if (enable < 0 || write(enable, "1", 1) != 1 || close(enable) || !(enabled & 1)) {
+	if (enable < 0 || write(enable, "1", 1) != 1 || close(enable) || !(enabled >> EVENT_BIT & 1)) {
 		perror("enable");
 		return 1;
 	}

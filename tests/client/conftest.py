@@ -92,6 +92,14 @@ def listener(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, make_of_events:
         writer.session.unlink()
 
 
+@pytest.fixture(scope="module")
+def directory() -> Iterator[None]:
+    """No runtime directory: what is declared here is bound by hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("USEREVENTS_DIR", "/proc/no/such/place")
+        yield
+
+
 class Foreign:
     """A writer of another make, as the kernel's is: it gets whole bodies."""
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,6 @@ from userevents.session import cursor, layout
 @pytest.fixture(autouse=True)
 def _native() -> None:
     require_native()
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No runtime directory: what is declared here is bound by hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("USEREVENTS_DIR", "/proc/no/such/place")
-        yield
 
 
 def twins(text: str, parameters: Any = None) -> "tuple[Event[...], Event[...]]":

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,14 +32,6 @@ _IMMORTAL = 1 << 30
 @pytest.fixture(autouse=True)
 def _native() -> None:
     require_native()
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No runtime directory: what is declared here is bound by hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("USEREVENTS_DIR", "/proc/no/such/place")
-        yield
 
 
 @pytest.mark.time_limit(60 + 30 * MILLIONS)

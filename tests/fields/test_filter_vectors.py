@@ -10,10 +10,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.fields.recorded import VECTORS, Compared, Step, latin
 from userevents.errors import Refused
 from userevents.fields import Field, filter_messages, kernel_text, parse_command, parse_fields, validate
 from userevents.fields.filter import (
@@ -26,10 +26,8 @@ from userevents.fields.filter import (
     written_filter,
 )
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "linux-6.12"
 CPUS = 2  # of the machine they were recorded on; every process ran on the first
 
-Step = dict[str, Any]
 Outcome = tuple[str, object, object]
 
 EVENT_FILE = re.compile(r"events/(user_events(?:_multi)?/[^/]+)/(\w+)")
@@ -39,22 +37,6 @@ MAX_PAYLOAD = 4064
 PLAIN_FILES = {"enable", "filter", "trace", "error_log"}
 TRACE_LINE = re.compile(r"^ +\S+-P+ +\[000\] \S{5}  S\.UUUUUU: ", re.MULTILINE)
 HEADER = (1600).to_bytes(2, "little") + bytes(2) + (1234).to_bytes(4, "little")
-
-
-class Compared(NamedTuple):
-    """One fact, as ours and as recorded."""
-
-    kind: str
-    where: str
-    ours: object
-    recorded: object
-
-
-def latin(data: Any) -> str:
-    """Turn a vector's text into kernel text, one character a byte."""
-    if isinstance(data, dict):
-        return bytes.fromhex(data["hex"]).decode("latin-1") if "hex" in data else str(data["latin1"])
-    return str(data).encode().decode("latin-1")
 
 
 class Model:

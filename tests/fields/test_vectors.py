@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
+from tests.fields.recorded import VECTORS, Compared, Step, latin
 from userevents.errors import Refused
 from userevents.fields import (
     Field,
@@ -26,10 +26,8 @@ from userevents.fields import (
     validate,
 )
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "linux-6.12"
 GROUPS = ("names", "types", "match", "validate", "edges")
 
-Step = dict[str, Any]
 
 MAY_REMOVE = {"exit", "kill", "exec", "close", "unreg", "del", "settle", "thread_exit"}
 MAY_RECORD = {"write1", "pwrite", "write_ptr", "fork", "mkdir"}
@@ -38,22 +36,6 @@ TRACE_LINE = re.compile(r"^ +\S+-P+ +\[\d{3}\] \S{5}  S\.UUUUUU: ", re.MULTILINE
 ARRAY_LENGTH = re.compile(r"\[(?:-?\d*|<uninit>)\];\t")
 NO_ERRNO = "0"  # a negative struct size beyond -4095: the call returns a number that no C library takes for an error
 USED_BY = re.compile(r" # Used by[a-z ]*$", re.MULTILINE)
-
-
-class Compared(NamedTuple):
-    """One fact, as ours and as recorded."""
-
-    kind: str
-    where: str
-    ours: object
-    recorded: object
-
-
-def latin(data: Any) -> str:
-    """Turn a vector's text into kernel text, one character a byte."""
-    if isinstance(data, dict):
-        return bytes.fromhex(data["hex"]).decode("latin-1") if "hex" in data else str(data["latin1"])
-    return str(data).encode().decode("latin-1")
 
 
 class Model:
