@@ -38,6 +38,7 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 @click.option("-o", "--output", type=click.Path(), help="Where to [default: beside FILE]; - is stdout.")
 @click.option(
     "-e",
+    "--event",
     "patterns",
     multiple=True,
     metavar="PATTERN",

@@ -47,8 +47,10 @@ def _bucket(ctx: click.Context, param: click.Parameter, value: str | None) -> "s
 @click.option("--bucket", callback=_bucket, metavar="log2|N", help="Group numbers by powers of two, or by N.")
 @click.option("--val", "values", multiple=True, metavar="F", help="Add up this field, too. Repeatable.")
 @click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'status >= 500'.")
-@click.option("--top", type=click.IntRange(0), default=_TOP, show_default=True, help="Rows shown, 0: all.")
-@click.option("--for", "for_s", callback=time_option, metavar="TIME", help="Live: count for so long [until Ctrl-C].")
+@click.option("-n", "--top", "top", type=click.IntRange(0), default=_TOP, show_default=True, help="Rows shown, 0: all.")
+@click.option(
+    "--duration", "--for", "for_s", callback=time_option, metavar="TIME", help="Live: count for so long [until Ctrl-C]."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row, and one of totals.")
 @tracefs_option
 @click.argument("words", nargs=-1, required=True, metavar="[FILE] EVENT", shell_complete=complete_hist)
@@ -66,18 +68,18 @@ def hist(
     """Count the records of EVENT ([SYSTEM:]EVENT with * ? []) by the values of a field.
 
     With FILE: those of a trace. Without: those that happen from now on, counted by the tracer (the kernel's hist
-    trigger), until Ctrl-C or --for TIME. Both count alike. common_pid and common_cpu are fields of every event.
+    trigger), until Ctrl-C or --duration TIME. Both count alike. common_pid and common_cpu are fields of every event.
 
     \b
     userevents hist trace.dat request --key path
-    userevents hist request --key latency_ns --bucket log2 --for 5s
+    userevents hist request --key latency_ns --bucket log2 --duration 5s
     """
     from ..formats.counting import Axis
 
     if len(words) > 2:
         raise click.UsageError("give EVENT, or FILE and EVENT")
     if len(words) == 2 and (for_s is not None or tracefs):
-        raise click.UsageError("--for and --tracefs are for live events; a FILE has its own")
+        raise click.UsageError("--duration and --tracefs are for live events; a FILE has its own")
     question = _Question(words[-1], tuple(Axis(axis.field, bucket) for axis in axes), values, where)
     counts = _of_file(words[0], question) if len(words) == 2 else _live(tracefs, question, for_s)
     _show_json(counts) if as_json else _show(counts, top)

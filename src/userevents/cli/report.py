@@ -33,7 +33,9 @@ class Wish(NamedTuple):
 @click.option("--summary", is_flag=True, help="Events by process with counts and rates, and the loss ledger.")
 @click.option("--top", metavar="EVENT.FIELD", help="The records with the highest values of a number field.")
 @click.option("-n", "limit", type=click.IntRange(1), help="At most so many records [with --top: 10].")
-@click.option("-e", "patterns", multiple=True, metavar="PATTERN", help="Only [SYSTEM:]EVENT, with * ? []. Repeatable.")
+@click.option(
+    "-e", "--event", "patterns", multiple=True, metavar="PATTERN", help="Only [SYSTEM:]EVENT, with * ? []. Repeatable."
+)
 @click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(0), help="Only this process. Repeatable.")
 def report(
     file: str,
