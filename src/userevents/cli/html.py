@@ -33,12 +33,13 @@ def html(output: str | None, pairs: "tuple[Pair, ...]", rows: int, opens: bool, 
     from ..formats.output import OutputFile
     from ..formats.page import Limits, page_of, picture
     from .console import Progress, count, human_size, say
+    from .memory import kept_memory
     from .opening import opened
 
     out = output or f"{file}.html"
     if output is None and os.path.lexists(out):
         raise click.UsageError(printable(f"'{out}' is there already; name the page to write with -o"))
-    with opened(file, pairs) as trace:
+    with kept_memory(), opened(file, pairs) as trace:
         source = trace.source
         with Progress(lambda done: f"reading {file}: {done} %", enabled=not quiet) as progress:
             gathered = picture(

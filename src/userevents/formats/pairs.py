@@ -182,7 +182,11 @@ class Matcher:
         return number, bound, tuple([values[place] if place >= 0 else own[~place] for place in places])
 
     def _open(self, key: _Key, row: Row) -> None:
-        lane = self._lanes.setdefault(key[:2], _Lanes()).take()
+        scope = key[:2]
+        lanes = self._lanes.get(scope)
+        if lanes is None:
+            lanes = self._lanes[scope] = _Lanes()
+        lane = lanes.take()
         self._number += 1
         waiting = self._waiting.setdefault(key, [])
         waiting.append(_Waiting(row, lane, self._number))
