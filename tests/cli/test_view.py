@@ -91,7 +91,7 @@ def test_the_interface_shows_the_trace_and_asks_nobody_else(server: Server) -> N
         assert sent == ["refused", "refused"]
         answered = [url for url in outside if url not in page.refused]
         assert answered == []
-        assert any(url.endswith("/trace.pftrace") for url in page.requests)
+        assert any(url.endswith("/t.pftrace") for url in page.requests)
     assert server.process.wait(timeout=30) == 0
 
 
@@ -99,8 +99,8 @@ def test_nobody_else_is_answered(server: Server) -> None:
     """Without the secret, under another name, from another page, outside the files there are."""
     path = server.path
     assert server.ask(path)[0] == 200
-    assert server.ask(f"{path}trace.pftrace", method="HEAD") == (200, b"")
-    for bad in ("/", "/index.html", "/trace.pftrace", f"{path[:-2]}/", f"/x{path}trace.pftrace"):
+    assert server.ask(f"{path}t.pftrace", method="HEAD") == (200, b"")
+    for bad in ("/", "/index.html", "/t.pftrace", f"{path[:-2]}/", f"/x{path}t.pftrace"):
         assert server.ask(bad) == (403, b"")
     for missing in ("nothing", "../index.html", "%2e%2e/__init__.py", "..%2f__init__.py", "//etc/passwd"):
         assert server.ask(path + missing) == (404, b"")

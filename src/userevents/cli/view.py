@@ -1,5 +1,6 @@
 """`userevents view`: a trace in the Perfetto UI, offline."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def view(no_browser: bool, port: int, once: bool, pairs: "tuple[Pair, ...]", qui
     userevents view trace.dat
     userevents view trace.dat --pair request_begin:request_end:id
     """
+    from ..formats.export import default_out
     from .console import fail
     from .opening import opened
     from .viewing import Viewing, interface_files
@@ -45,7 +47,7 @@ def view(no_browser: bool, port: int, once: bool, pairs: "tuple[Pair, ...]", qui
     with opened(file, pairs) as trace, tempfile.TemporaryFile(prefix="userevents-view-") as made:
         files = interface_files()
         _export(trace, file, made, pairs, quiet)
-        with Viewing(files, made, port) as viewing:
+        with Viewing(files, made, port, os.path.basename(default_out(file, "perfetto"))) as viewing:
             click.echo(viewing.url)
             sys.stdout.flush()
             if not no_browser and click.launch(viewing.url):

@@ -7,6 +7,7 @@ rule for the page (Content-Security-Policy) forbids every request to anywhere el
 
 import http.server
 import mimetypes
+import re
 import secrets
 import shutil
 import threading
@@ -18,7 +19,6 @@ from typing import IO, Final
 from ..errors import Unusable
 
 HOST: Final = "127.0.0.1"
-TRACE_NAME: Final = "trace.pftrace"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -49,10 +49,15 @@ def interface_files() -> Path:
 
 
 class Viewing:
-    """The server. `trace` is an open file; `url` is what to tell the browser. Raises `Unusable` for a port in use."""
+    """The server. `trace` is an open file; `url` is what to tell the browser. Raises `Unusable` for a port in use.
 
-    def __init__(self, files: Path, trace: IO[bytes], port: int = 0) -> None:
+    `title` is what the interface, and so the browser's tab, calls the trace.
+    """
+
+    def __init__(self, files: Path, trace: IO[bytes], port: int = 0, title: str = "trace.pftrace") -> None:
         self.token = secrets.token_urlsafe(24)
+        self.trace_name = re.sub(r"[^A-Za-z0-9._-]", "_", title)
+        """The last part of its address: `title`, without what an address would have to write otherwise."""
         self.trace = trace
         self.trace_size = trace.seek(0, 2)
         self.served = threading.Event()
@@ -71,7 +76,7 @@ class Viewing:
         self._server.viewing = self
         self.port: int = self._server.server_address[1]
         self.origin = f"http://{HOST}:{self.port}"
-        self.url = f"{self.origin}/{self.token}/#!/?url={self.origin}/{self.token}/{TRACE_NAME}"
+        self.url = f"{self.origin}/{self.token}/#!/?url={self.origin}/{self.token}/{self.trace_name}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> "Viewing":
@@ -114,7 +119,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
         name = self._asked(viewing)
         if name is None:
             self._refuse(403)
-        elif name == TRACE_NAME:
+        elif name == viewing.trace_name:
             self._give_trace(viewing, with_body=with_body)
         elif name in viewing.files:
             self._give_file(viewing.files[name], with_body=with_body)
