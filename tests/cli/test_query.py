@@ -268,3 +268,5 @@ def test_a_damaged_file_gives_what_it_has_and_says_so(trace: str, tmp_path: Path
     assert done.exit_code == 0
     assert 0 < int(done.stdout.split()[1]) < 100
     assert "damaged" in done.stderr
+    again = run(str(broken), "SELECT count(*) FROM request a JOIN request b USING (id)", "--format", "csv")
+    assert again.stderr.count("damaged") == done.stderr.count("damaged")  # read twice, said once

@@ -205,7 +205,9 @@ class TraceDatSource:
     def _note_damage(self, data: CpuData, number: int, problem: str) -> None:
         if len(self.notes) < MAX_NOTES:
             at = data.offset + number * self._file.page_size
-            self.notes.append(f"the page of CPU {data.cpu} at byte {at} is damaged, its rest is left out: {problem}")
+            note = f"the page of CPU {data.cpu} at byte {at} is damaged, its rest is left out: {problem}"
+            if note not in self.notes:  # the file may be read several times
+                self.notes.append(note)
 
     def ledger(self) -> Ledger | None:
         """Return the stored ledger, if the file is one of ours."""
