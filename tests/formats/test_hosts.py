@@ -178,6 +178,23 @@ def test_what_a_host_dropped_is_counted_by_event() -> None:
     assert {event.name: event.fleet for event in ledger.processes[0].events} == {"tick": 3, "tock": 2}
 
 
+@pytest.mark.parametrize(("counted", "fleet"), [(5, 0), (10, 0), (13, 3)])
+def test_a_host_that_was_lost_leaves_counts_from_before(counted: int, fleet: int) -> None:
+    """Records after its last count are no fault; what it had counted and what never came is lost on the way."""
+    maker = Maker()
+    session = maker.session(7)
+    for number in range(10):
+        session.add_values(SECOND + number, 20, number)
+    session.counts[20] = counted
+    session.close(alive=True)
+    trace = _opened(brought_together(host(1, "a", (1, 1, 1)), batch(1, 1, of_host(maker, end=False))))
+    ledger = trace.ledger
+    assert ledger is not None
+    assert ledger.is_balanced
+    assert (ledger.total("delivered"), ledger.total("fleet")) == (10, fleet)
+    assert any("its recording has no end" in note for note in trace.notes)
+
+
 def test_a_session_goes_on_through_its_hosts_recordings() -> None:
     """A host that begins a new recording tells its sessions anew: they stay one process, their counts are summed."""
     parts = []

@@ -95,7 +95,7 @@ def pack_part(
     return pack_frame(PAGE_PART, stream, PART.pack(generation, cpu, flags, seq, ts_ns, offset, len(data)) + data)
 
 
-def pack_run(stream: int, generation: int, seq: int, table: bytes, pages: bytes) -> bytes:
+def pack_run(stream: int, generation: int, seq: int, table: bytes | memoryview, pages: bytes | memoryview) -> bytes:
     """Return a PAGE_RUN frame: whole pages of a ring, the first of them number `seq`, as they lie there."""
     used = RUN.size + len(table) + len(pages)
     head = FRAME.pack(FRAME.size + used, PAGE_RUN, 0, stream, used)

@@ -61,6 +61,8 @@ class Batch:
 
     def payload(self) -> bytes:
         """Return what is sent: its frames, and what it gave up."""
+        if not self.lost:
+            return self.data
         by_stream: dict[int, dict[int, int]] = {}
         for (stream, event), count in self.lost.items():
             by_stream.setdefault(stream, {})[event] = count
@@ -128,6 +130,7 @@ class Batcher:
     def add(self, data: bytes) -> list[Batch]:
         """Take in whole frames; return the batches that were closed by them."""
         done: list[Batch] = []
+        view = memoryview(data)
         at = 0
         while at < len(data):
             if data[at : at + len(wire.MAGIC)] == wire.MAGIC:
@@ -139,14 +142,18 @@ class Batcher:
                 at += wire.START.size
                 continue
             size, kind, _, stream, _ = wire.FRAME.unpack_from(data, at)
-            frame = data[at : at + size] if size < len(data) else data
+            whole = view[at : at + size]
             at += size
+            if kind == wire.PAGE_RUN and size > BATCH_SIZE:
+                for piece in _cut(whole, stream):
+                    self._take(kind, piece, done)
+                continue
+            frame = bytes(whole)
             if kind == wire.LEDGER and self._ledgers.get(stream) == frame:
                 continue
             if kind == wire.LEDGER:
                 self._ledgers[stream] = frame
-            for piece in _cut(frame, stream) if kind == wire.PAGE_RUN and size > BATCH_SIZE else (frame,):
-                self._take(kind, piece, done)
+            self._take(kind, frame, done)
             if kind == wire.END:
                 done += self.flush(ends=True)
         return done
@@ -155,7 +162,8 @@ class Batcher:
         """Close the batch, if there is anything in it."""
         if not self._frames:
             return []
-        batch = Batch(self.recording, b"".join(self._frames), self._begins, ends, self._records)
+        data = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+        batch = Batch(self.recording, data, self._begins, ends, self._records)
         self._frames, self._size, self._records, self._begins = [], 0, 0, False
         return [batch]
 
@@ -197,7 +205,7 @@ class Batcher:
             self._begins = False
 
 
-def _cut(frame: bytes, stream: int) -> Iterator[bytes]:
+def _cut(frame: memoryview, stream: int) -> Iterator[bytes]:
     """Yield a run of pages as several."""
     generation, count, seq = wire.RUN.unpack_from(frame, wire.FRAME.size)
     table = wire.FRAME.size + wire.RUN.size

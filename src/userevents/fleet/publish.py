@@ -175,14 +175,8 @@ class Publisher:
         self.backlog.send_again()
 
     async def _send_some(self) -> None:
-        backlog, broker = self.backlog, self._agent.broker
-        while broker.connected.is_set() and backlog and backlog.room(WINDOW):
-            sent = backlog.take()
-            if sent is None:
-                break
-            if backlog.unconfirmed == 1:
-                self._confirmed_s = time.monotonic()
-            await broker.reach(self._publish(broker.client, sent))
+        backlog = self.backlog
+        await self._agent.broker.reach(self._fill_window())
         self._wake.clear()
         if backlog and backlog.room(WINDOW):
             return
@@ -191,6 +185,16 @@ class Publisher:
                 await self._wake.wait()
         if backlog.unconfirmed and time.monotonic() - self._confirmed_s > _CONFIRM_S:
             self._send_again()
+
+    async def _fill_window(self) -> None:
+        backlog, broker = self.backlog, self._agent.broker
+        while broker.connected.is_set() and backlog and backlog.room(WINDOW):
+            sent = backlog.take()
+            if sent is None:
+                break
+            if backlog.unconfirmed == 1:
+                self._confirmed_s = time.monotonic()
+            await self._publish(broker.client, sent)
 
     async def _publish(self, client: "Client", sent: Sent) -> None:
         batch = sent.batch

@@ -41,8 +41,9 @@ class Head(NamedTuple):
 
 def pack_head(head: Head) -> str:
     """Return the header's text."""
-    flags = "".join(letter for letter, is_set in zip("bem", head[8:], strict=True) if is_set) or "-"
-    return " ".join([str(VERSION), head.run, *map(str, head[1:8]), flags])
+    run, seq, low, recording, before, records, mono_ns, real_ns, begins, ends, more = head
+    flags = f"{'b' if begins else ''}{'e' if ends else ''}{'m' if more else ''}" or "-"
+    return f"{VERSION} {run} {seq} {low} {recording} {before} {records} {mono_ns} {real_ns} {flags}"
 
 
 def parse_head(text: str | None) -> Head:

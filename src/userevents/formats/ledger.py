@@ -44,7 +44,8 @@ class ProcessLedger:
 
     `delivered` are in the trace; `other` were recorded for somebody else's events and left out;
     `overwritten` gave way in the ring; `missed` were not read in time; `fleet` were lost between their host and the
-    trace, because the broker was away or full. `counted` is False when the program's
+    trace, because the broker was away or full. `cut_off`: its host was lost, so the counts are older than the last
+    of its records. `counted` is False when the program's
     own counts never arrived, `exact` when they were taken at one moment with the records.
     """
 
@@ -60,6 +61,7 @@ class ProcessLedger:
     exact: bool = True
     counted: bool = True
     fleet: int = 0
+    cut_off: bool = False
 
     @property
     def attempts(self) -> int:
@@ -91,6 +93,8 @@ class ProcessLedger:
         if not self.counted:
             return 0, 0
         gone = self.committed - self.delivered - self.other - self.overwritten - self.missed - self.fleet
+        if self.cut_off:
+            return 0, max(gone, 0)
         return self._not_committed - self.in_flight, gone
 
     @property
@@ -169,6 +173,7 @@ _PLAIN = (
     "alive",
     "exact",
     "counted",
+    "cut_off",
 )
 
 
@@ -203,6 +208,7 @@ def _process_from_json(stored: Mapping[str, object]) -> ProcessLedger:
         alive=stored.get("alive") is True,
         exact=stored.get("exact") is True,
         counted=stored.get("counted") is True,
+        cut_off=stored.get("cut_off") is True,
         **counts,
     )
 

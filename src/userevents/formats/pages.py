@@ -215,14 +215,21 @@ class Pages:
             exact=counts.get("exact") is True,
             counted=bool(counts),
             fleet=fleet,
+            cut_off=stream.scope is not None and not stream.scope.ended,
         )
         return self._with_missing(ledger, stream.scope)
 
     def _with_missing(self, ledger: ProcessLedger, scope: Scope | None) -> ProcessLedger:
-        """Put what nobody accounts for down to the batches that never came, as far as those had records."""
-        left = self._missing.get(id(scope), scope.missing_records) if scope else 0
-        gone = min(max(ledger.unexplained[1], 0), left)
-        if scope is None or not gone:
+        """Put what nobody accounts for down to the batches that never came, as far as those had records.
+
+        Where a host was lost, nobody knows how many were on their way.
+        """
+        if scope is None:
+            return ledger
+        left = self._missing.get(id(scope), scope.missing_records)
+        gone = max(ledger.unexplained[1], 0)
+        gone = gone if ledger.cut_off else min(gone, left)
+        if not gone:
             return ledger
         self._missing[id(scope)] = left - gone
         return replace(ledger, fleet=ledger.fleet + gone)
