@@ -15,6 +15,7 @@ FLEET_VERBS = {
     "tail": "Show the events of the fleet as they happen.",
     "query": "Ask questions in SQL of the fleet's events, window by window.",
     "dump": "Write what the broker has kept, as one trace.",
+    "flight": "Keep the newest in memory on every host, and write what is around an instant at which a rule holds.",
     "unregister": "Delete a persistent event of the fleet.",
     "init": "Make what a fleet needs on a broker.",
     "accounts": "Print a broker's accounts, for hosts that can tell of themselves only.",

@@ -1,8 +1,6 @@
 """One run of `record --flight --on`: rules are looked out for, and where one holds its window becomes a trace."""
 
 import json
-import os
-import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,15 +20,12 @@ from .reach import shown
 from .recording import Wish
 from .rule_options import RuleWish
 from .tracing import Tracing
-from .window import Done, Window
+from .window import HeldWindow, make_directory, path_at, remove_oldest, stretched, tell
 
 _LAST_LOOK_S: Final = 0.3
 """So long after the end of the recording a record may still be on its way to its rule."""
 _END_S: Final = 30.0
-_STRETCH: Final = 10
-"""A window ends at most so many times --after behind its first instant, however often a rule holds meanwhile."""
 _LOST_S: Final = 1.0
-_OURS: Final = re.compile(r"flight-\d{8}-\d{6}-\d{3}(-\d+)?\.dat")
 
 
 class RuleRecording(FlightRecording):
@@ -41,13 +36,13 @@ class RuleRecording(FlightRecording):
 
     def __init__(self, wish: Wish, path: str | None, asked: RuleWish) -> None:
         self._directory = wish.output
-        _make_directory(wish.output)
+        make_directory(wish.output)
         named = [str(rule.pattern) for rule in asked.rules if rule.pattern is not None]
         patterns = wish.patterns if wish.patterns == ("*",) else (*wish.patterns, *named)
         super().__init__(wish._replace(output=f"{wish.output}/flight.dat", patterns=patterns), path)
         self._asked = asked
         self._rules: RuleWatch | None = None
-        self._windows: list[Window] = []
+        self._windows: list[HeldWindow] = []
         self._finishing: list[Future[None]] = []
         self._finisher = ThreadPoolExecutor(1, "userevents-finish")
         self._begun_ns = 0
@@ -115,7 +110,7 @@ class RuleRecording(FlightRecording):
         after_ns = int(self._asked.after_s * 1e9)
         if window is not None and held.ts_ns < window.until_ns:
             window.add(held)
-            window.extend(min(held.ts_ns + after_ns, window.first_ns + _STRETCH * after_ns))
+            window.extend(stretched(window.first_ns, held.ts_ns, after_ns))
         elif held.ts_ns < self._next_ns:
             self._passed_over += 1 + held.more
         else:
@@ -125,7 +120,7 @@ class RuleRecording(FlightRecording):
         since_ns = max(held.ts_ns - int(self._asked.before_s * 1e9), self._begun_ns)
         self._line.clear()
         try:
-            window = Window(self._tracer, self._name, self._path_at(held.ts_ns), since_ns, until_ns + 1)
+            window = HeldWindow(self._tracer, self._name, path_at(self._directory, held.ts_ns), since_ns, until_ns + 1)
         except (UserEventsError, OSError) as error:
             self._failed = True
             warn(f"rule '{shown(held.rule.text)}' held, and its window cannot be written: {error}")
@@ -142,16 +137,6 @@ class RuleRecording(FlightRecording):
         if not self._wish.quiet and not self._asked.as_json:
             what = f": {held.what}" if held.what else ""
             say(f"'{shown(held.rule.text)}' held{what}")
-
-    def _path_at(self, ts_ns: int) -> str:
-        """A file named after an instant, which is not there yet."""
-        at_ns = time.time_ns() - (time.monotonic_ns() - ts_ns)
-        day = time.strftime("%Y%m%d-%H%M%S", time.localtime(at_ns // 10**9))
-        stem = f"{self._directory}/flight-{day}-{at_ns // 10**6 % 1000:03d}"
-        path, number = f"{stem}.dat", 1
-        while os.path.lexists(path) or os.path.lexists(f"{path}.part"):
-            path, number = f"{stem}-{number}.dat", number + 1
-        return path
 
     def _count_lost(self) -> None:
         """Say what the rules could not look at: it may have been what they are for."""
@@ -170,11 +155,11 @@ class RuleRecording(FlightRecording):
 
     # Windows that are over.
 
-    def _close(self, window: Window) -> None:
+    def _close(self, window: HeldWindow) -> None:
         self._windows.remove(window)
         self._finishing.append(self._finisher.submit(self._finish_window, window))
 
-    def _finish_window(self, window: Window) -> None:
+    def _finish_window(self, window: HeldWindow) -> None:
         done = window.finish()
         if done is None:
             self._failed = True
@@ -184,9 +169,9 @@ class RuleRecording(FlightRecording):
         if self._asked.as_json:
             click.echo(json.dumps(done.as_json()))
         else:
-            _tell(done, quiet=self._wish.quiet)
+            tell(done, quiet=self._wish.quiet)
         if self._asked.keep:
-            _remove_oldest(self._directory, self._asked.keep)
+            remove_oldest(self._directory, self._asked.keep)
 
     def _end(self, tracing: Tracing, seconds: float) -> None:
         """Take in what is on its way, end the windows that are open, and wait for their files."""
@@ -217,38 +202,3 @@ class RuleRecording(FlightRecording):
         deadline = time.monotonic() + seconds
         while not is_done() and time.monotonic() < deadline:
             self._turn(0.02)
-
-
-def _tell(done: Done, *, quiet: bool) -> None:
-    flight, ledger = done.flight, done.finished.ledger
-    rules = ", ".join(f"'{shown(rule)}'" for rule in dict.fromkeys(instant.rule for instant in flight.instants))
-    programs = count(len(ledger.processes), "program")
-    what = f"{rules}: {count(done.finished.records, 'event')} of {programs}: {done.finished.path}"
-    if done.lost:
-        warn(f"{what}; {count(done.lost, 'event')} LOST (userevents report --summary says why)")
-    elif not quiet:
-        say(what)
-    for line in flight.lines():
-        if line.startswith("WINDOW:") and not flight.is_complete and not quiet:
-            warn(line.removeprefix("WINDOW: "))
-
-
-def _make_directory(path: str) -> None:
-    from ..errors import Unusable
-
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise Unusable(
-            f"'{path}' is no directory for the files of rules: {error.strerror} (-o names another)"
-        ) from None
-
-
-def _remove_oldest(directory: str, keep: int) -> None:
-    """Keep the newest files that have a name of ours."""
-    names = sorted(name for name in os.listdir(directory) if _OURS.fullmatch(name))
-    for name in names[:-keep]:
-        try:
-            os.unlink(f"{directory}/{name}")
-        except OSError as error:
-            warn(f"'{directory}/{name}' is one too many and stays: {error.strerror}")

@@ -88,7 +88,7 @@ def rule_options(command: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **others: Any,
     ) -> None:
-        _refuse_alone(click.get_current_context(), flight=others["flight"], on=bool(rules))
+        _refuse_alone(click.get_current_context(), flight=others.get("flight", True), on=bool(rules))
         asked = RuleWish(rules, before, after, every, keep, as_json) if rules else None
         command(*arguments, asked=asked, **others)
 

@@ -1,22 +1,25 @@
-"""The window around an instant at which a flight rule held: taken from the tracer as it goes on, then one trace."""
+"""The window around an instant at which flight rules held, and the trace that comes of it."""
 
 import os
-import uuid
-from typing import NamedTuple
+import re
+import time
+from typing import Final, NamedTuple
 
 from ..buffer import stream
 from ..control import Tracer
-from ..control.recorder import RawFile, StreamWriter
+from ..control.recorder import RawFile
 from ..control.rule_watch import Held
-from ..errors import NoTracer
+from ..control.window import Window
+from ..errors import Unusable
 from ..formats import open_trace
 from ..formats.finish import Finished
 from ..formats.flight import MAX_INSTANTS, Flight
-from .console import warn
+from .console import count, say, warn
 from .finish import finish
 from .reach import shown
 
-_READ_SIZE = 1 << 20
+_STRETCH: Final = 10
+_OURS: Final = re.compile(r"flight-\d{8}-\d{6}-\d{3}(-\d+)?\.dat")
 
 
 class Done(NamedTuple):
@@ -48,30 +51,18 @@ class Done(NamedTuple):
         }
 
 
-class Window:
-    """A window of the flight recording `name`, from a monotonic time to before another, on its way into `path`.
+class HeldWindow(Window):
+    """A window and the rules that held in it, on its way into the trace `path`.
 
     Raises `Unusable` where the file cannot be written, `NoTracer`, `Refused`.
     """
 
     def __init__(self, tracer: Tracer, name: str, path: str, since_ns: int, until_ns: int) -> None:
-        self.until_ns = until_ns
+        super().__init__(tracer, name, RawFile(path), since_ns, until_ns)
         self.first_ns = 0
         """When the first rule held."""
-        self.is_over = False
-        self.notes: list[str] = []
         self._held: list[Held] = []
         self._more = 0
-        self._cut = ""
-        self._raw = RawFile(path)
-        try:
-            self._writer = StreamWriter(self._raw, lambda: self._raw, lambda file: None)
-            self._instance = tracer.create_instance(f"window-{os.getpid()}-{uuid.uuid4().hex[:6]}")
-            self._stream = self._instance.stream()
-            self._instance.capture(name, since_ns, until_ns)
-        except BaseException:
-            self._raw.discard()
-            raise
 
     def add(self, held: Held) -> None:
         """A rule held within the window."""
@@ -82,55 +73,27 @@ class Window:
         else:
             self._more += 1
 
-    def extend(self, until_ns: int) -> None:
-        """Let it end later."""
-        if until_ns >= self.until_ns:
-            self.until_ns = until_ns + 1
-            self._instance.extend(self.until_ns)
-
-    def cut(self, until_ns: int, reason: str) -> None:
-        """Let it end earlier, and say why."""
-        self._cut = reason
-        self.until_ns = until_ns
-        self._instance.extend(until_ns)
-
-    def take(self) -> None:
-        """Write what the tracer has handed on by now."""
-        while not self.is_over:
-            try:
-                data = self._stream.read(_READ_SIZE, timeout=0)
-                if data is None:
-                    return
-                if data:
-                    self._writer.write(data)
-                self.is_over = not data
-            except (NoTracer, OSError) as error:
-                reason = "the tracer went away" if isinstance(error, NoTracer) else "it cannot be written"
-                self.notes.append(f"{reason}: {error}")
-                self._cut = self._cut or reason
-                self.is_over = True
-        try:
-            self._stream.close()
-            self._instance.remove()
-        except NoTracer:
-            pass
-
     def finish(self) -> Done | None:
         """Write down which rules held, and make a trace of it; None if that failed, which is said."""
         try:
             for held in self._held:
-                self._raw.write(stream.pack_rule(_facts(held)))
-            if self._more or self._cut:
-                self._raw.write(stream.pack_rule({"more": self._more, "cut": self._cut}))
+                self.raw.write(stream.pack_rule(_facts(held)))
+            if self._more or self.cut_by:
+                self.raw.write(stream.pack_rule({"more": self._more, "cut": self.cut_by}))
             for note in self.notes:
-                self._raw.write(stream.pack_note(note))
+                self.raw.write(stream.pack_note(note))
         except OSError as error:
-            warn(f"'{self._raw.path}' is incomplete: {error.strerror}")
-        done = finish(self._raw, quiet=True)
-        if done is None:
-            return None
-        with open_trace(done.path) as trace:
-            return Done(done, trace.flight)
+            warn(f"'{self.raw.path}' is incomplete: {error.strerror}")
+        return finish_window(self.raw)
+
+
+def finish_window(raw: RawFile) -> Done | None:
+    """Make a trace of the recording of a window; None if that failed, which is said."""
+    done = finish(raw, quiet=True)
+    if done is None:
+        return None
+    with open_trace(done.path) as trace:
+        return Done(done, trace.flight)
 
 
 def _facts(held: Held) -> dict[str, object]:
@@ -141,3 +104,54 @@ def _facts(held: Held) -> dict[str, object]:
         "pid": held.pid,
         "comm": held.comm,
     }
+
+
+def tell(done: Done, *, quiet: bool) -> None:
+    """Say what became of a window."""
+    flight, ledger = done.flight, done.finished.ledger
+    rules = ", ".join(f"'{shown(rule)}'" for rule in dict.fromkeys(instant.rule for instant in flight.instants))
+    programs = count(len(ledger.processes), "program")
+    what = f"{rules}: {count(done.finished.records, 'event')} of {programs}: {done.finished.path}"
+    if done.lost:
+        warn(f"{what}; {count(done.lost, 'event')} LOST (userevents report --summary says why)")
+    elif not quiet:
+        say(what)
+    for line in flight.lines():
+        if line.startswith("WINDOW:") and not flight.is_complete and not quiet:
+            warn(line.removeprefix("WINDOW: "))
+
+
+def stretched(first_ns: int, ts_ns: int, after_ns: int) -> int:
+    """Before which time a window ends in which a rule holds again: at most so many times --after behind its first."""
+    return min(ts_ns, first_ns + (_STRETCH - 1) * after_ns) + after_ns + 1
+
+
+def path_at(directory: str, ts_ns: int) -> str:
+    """A file named after an instant, which is not there yet."""
+    at_ns = time.time_ns() - (time.monotonic_ns() - ts_ns)
+    day = time.strftime("%Y%m%d-%H%M%S", time.localtime(at_ns // 10**9))
+    stem = f"{directory}/flight-{day}-{at_ns // 10**6 % 1000:03d}"
+    path, number = f"{stem}.dat", 1
+    while os.path.lexists(path) or os.path.lexists(f"{path}.part"):
+        path, number = f"{stem}-{number}.dat", number + 1
+    return path
+
+
+def make_directory(path: str) -> None:
+    """Make the directory for the files of rules; raises `Unusable`."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise Unusable(
+            f"'{path}' is no directory for the files of rules: {error.strerror} (-o names another)"
+        ) from None
+
+
+def remove_oldest(directory: str, keep: int) -> None:
+    """Keep the newest files that have a name of ours."""
+    names = sorted(name for name in os.listdir(directory) if _OURS.fullmatch(name))
+    for name in names[:-keep]:
+        try:
+            os.unlink(f"{directory}/{name}")
+        except OSError as error:
+            warn(f"'{directory}/{name}' is one too many and stays: {error.strerror}")

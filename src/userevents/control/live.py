@@ -41,7 +41,7 @@ class Live:
 
     `refused` is told of an event that cannot be followed, such as one that lacks a field of `where`. With a `selection`
     (rules of `InstanceControl.set_selection`) only of some processes, and from each event's first record on: our
-    tracer alone can do that. Close it, and the instance goes.
+    tracer alone can do that. `name` begins that of the instance. Close it, and the instance goes.
     """
 
     def __init__(
@@ -51,13 +51,14 @@ class Live:
         where: str = "",
         refused: Callable[[EventName, Refused, str], None] = lambda name, refused, log: None,
         selection: Sequence[str] = (),
+        name: str = "live",
     ) -> None:
         self.access = access
         self._patterns = tuple(patterns)
         self._where = where
         self._refused = refused
         self._known: set[tuple[EventName, int]] = set()
-        self._name = f"live-{os.getpid()}-{os.urandom(3).hex()}"
+        self._name = f"{name}-{os.getpid()}-{os.urandom(3).hex()}"
         self._instance = Tracer(access).create_instance(self._name)
         self._prefix = f"{abi.INSTANCES}/{self._name}/"
         self._handles: dict[int, Handle] = {}

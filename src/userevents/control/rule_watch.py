@@ -6,6 +6,7 @@ So nothing is done here, and nothing per record in the tracer, for events that n
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -57,7 +58,7 @@ class RuleWatch:
     """Looks out for `rules` among the programs that `selection` selects (rules of `InstanceControl.set_selection`).
 
     `refused` is told of an event that a rule's filter does not suit: the rule, the event, and why. `status_of` may know
-    how a process ended.
+    how a process ended; `name` begins those of the instances.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class RuleWatch:
         selection: Sequence[str],
         refused: Callable[[Rule, EventName, Refused], None],
         status_of: StatusOf = lambda pid: None,
+        name: str = "live",
     ) -> None:
         self._tracer = Tracer(access)
         self._next_look = self._next_programs = self._next_read = 0.0
@@ -77,7 +79,7 @@ class RuleWatch:
         try:
             for rule in rules:
                 if rule.kind not in _ENDS:
-                    self._watched.append(_KINDS[rule.kind](rule, access, selection, refused))
+                    self._watched.append(_KINDS[rule.kind](rule, access, selection, refused, name))
         except BaseException:
             self.close()
             raise
@@ -146,13 +148,18 @@ class _Watched:
         access: Access,
         selection: Sequence[str],
         refused: Callable[[Rule, EventName, Refused], None],
+        name: str,
     ) -> None:
         assert rule.pattern is not None
         self.rule = rule
         self._events: dict[int, tuple[str, tuple[Field, ...]]] = {}
-        self.live = Live(
-            access, [rule.pattern], rule.where, lambda name, why, _: refused(rule, name, why), selection=selection
-        )
+        told = partial(self._tell_refused, refused)
+        self.live = Live(access, [rule.pattern], rule.where, told, selection=selection, name=name)
+
+    def _tell_refused(
+        self, refused: Callable[[Rule, EventName, Refused], None], event: EventName, why: Refused, _log: str
+    ) -> None:
+        refused(self.rule, event, why)
 
     def take_up(self) -> None:
         """Learn of events that are new."""

@@ -40,7 +40,7 @@ def _host_account(host: str, key: str) -> dict[str, Any]:
     for each in (*_API, _API_MANY):
         imports.append(_imported(f"{names.API_SUBJECT}.{each}") | {"to": f"{names.API_ELSEWHERE}.{each}"})
     imports.append({"stream": {"account": FLEET, "subject": names.NEWS_SUBJECT}})
-    exports = [{"service": names.ask_subject(host, ">"), "accounts": [FLEET]}]
+    exports = [{"service": names.ask_subject(host, ">"), "accounts": [FLEET], "response_type": "stream"}]
     return {"users": _users(key), "exports": exports, "imports": imports}
 
 
@@ -49,10 +49,10 @@ def _imported(subject: str) -> dict[str, Any]:
 
 
 def _own(host: str) -> list[str]:
-    """What a host may write: everything that ends with its name, and its data."""
+    """What a host may write: everything that ends with its name, its data, its parts of windows."""
     token = names.encode(host)
     keys = (names.lease_key(host), names.host_key(host), f"user.{token}.*.*", f"persist.{token}.*.*")
-    return [*map(names.key_subject, keys), names.data_subject(host, ">")]
+    return [*map(names.key_subject, keys), names.data_subject(host, ">"), *names.object_subjects(host)]
 
 
 def _account(host: str) -> str:

@@ -20,7 +20,8 @@ from ..fields import fields_text
 from . import names
 
 INSTANCE: Final = "fleet"
-"""The instance of the local tracer that records for the fleet; its stream is what the fleet gets."""
+"""The instance of the local tracer that records for the fleet; its stream is what the fleet gets. Others of the fleet
+have names that begin so, with a ``-``."""
 _HOLDERS: Final = f"{abi.OWN}/{abi.OWN_HOLDERS}"
 _OURS: Final = f"ftrace instance {INSTANCE}"
 _NOBODY: Final = ("self persistent", "work destroy is queued", _OURS)
@@ -81,7 +82,7 @@ class Local:
         layout = names.layout_of(_shown(fields))
         persists = "self persistent" in holders
         value = json.dumps({"declaration": _shown(declaration)} | ({"persist": True} if persists else {})).encode()
-        if any(holder not in _NOBODY for holder in holders):
+        if any(holder not in _NOBODY and not holder.startswith(f"{_OURS}-") for holder in holders):
             held.used[names.user_key(shown, layout, self.host)] = value
         if persists:
             key = names.persist_key(shown, layout, self.host)

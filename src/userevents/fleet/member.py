@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ..errors import Malformed, NoBroker, Refused
 from . import names
 from .broker import Broker, Conflict
+from .flying import flights
 from .local import Local
 from .publish import publish
 from .table import CONFLICT, Answer, Presence, Put, Question, Read, Remove, Sweep
@@ -262,5 +263,5 @@ async def _any_of(*waits: object, timeout: float | None = None) -> None:
             task.cancel()
 
 
-PARTS: Final = (presence, holdings, facts, wishes, publish, sweeps)
+PARTS: Final = (presence, holdings, facts, wishes, publish, sweeps, flights)
 """What makes a host a member."""

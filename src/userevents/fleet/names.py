@@ -12,6 +12,7 @@ server finds all keys of one host without looking at the others' (docs/notes/005
     wishes                      what is to be enabled and filtered, on which hosts
 """
 
+import base64
 import hashlib
 import re
 from functools import lru_cache
@@ -30,6 +31,10 @@ API_ELSEWHERE: Final = f"{BUCKET}.api"
 """Where a host finds the API in an account of its own, in which there is no JetStream."""
 NEWS_SUBJECT: Final = f"{BUCKET}.news"
 """Wishes that have just been stored, for those who would otherwise see them only when they look next."""
+OBJECTS: Final = f"{BUCKET}_flights"
+"""The object store for parts of windows."""
+OBJECTS_STREAM: Final = f"OBJ_{OBJECTS}"
+OBJECTS_SUBJECT: Final = f"$O.{OBJECTS}"
 WISHES: Final = "wishes"
 LAYOUT_SIZE: Final = 8
 TOKEN_MAX: Final = 1024
@@ -137,3 +142,10 @@ def data_subject(host: str, kind: str) -> str:
 def ask_subject(host: str, what: str) -> str:
     """The subject on which a host answers questions of one kind."""
     return f"{ASK_SUBJECT}.{encode(host)}.{what}"
+
+
+def object_subjects(host: str) -> list[str]:
+    """The subjects of the object that a host may write: those of its chunks, and of what it is."""
+    token = encode(host)
+    name = base64.urlsafe_b64encode(token.encode()).decode()
+    return [f"{OBJECTS_SUBJECT}.C.{token}.*", f"{OBJECTS_SUBJECT}.M.{name}"]

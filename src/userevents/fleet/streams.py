@@ -13,6 +13,8 @@ REPLICAS_MAX: Final = 5
 MESSAGE_SIZE: Final = 1 << 20
 """Of one message with its headers: what a server takes unless it is told otherwise."""
 _DATA_AGE_NS: Final = 24 * 3600 * 10**9
+_OBJECTS_AGE_NS: Final = 3600 * 10**9
+"""What nobody fetched goes after so long."""
 _DUPLICATES_NS: Final = 120 * 10**9
 """How long the server remembers what it took, to drop it when it comes again."""
 _OTHER_SHARE: Final = 4
@@ -53,6 +55,21 @@ def data_config(size: int, replicas: int = 1) -> dict[str, Any]:
     }
 
 
+def objects_config(size: int = -1, replicas: int = 1) -> dict[str, Any]:
+    """The stream that the parts of windows are in, of at most `size` bytes: an object store without roll-ups."""
+    return {
+        "name": names.OBJECTS_STREAM,
+        "subjects": [f"{names.OBJECTS_SUBJECT}.C.>", f"{names.OBJECTS_SUBJECT}.M.>"],
+        "max_bytes": size,
+        "max_age": _OBJECTS_AGE_NS,
+        "retention": "limits",
+        "discard": "new",
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+    }
+
+
 async def prepare(settings: Settings, size: int, replicas: int) -> None:
     """Make the streams, which may take `size` bytes of each server; those that are there are left as they are.
 
@@ -67,3 +84,4 @@ async def prepare(settings: Settings, size: int, replicas: int) -> None:
     data_size = (size - KEYS_SIZE) // _OTHER_SHARE * (_OTHER_SHARE - 1)
     async with connected(settings, "userevents init", replicas=replicas) as broker:
         await broker.make_stream(data_config(data_size, replicas))
+        await broker.make_stream(objects_config(size - KEYS_SIZE - data_size, replicas))
