@@ -7,6 +7,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from userevents.cli import examine
 from userevents.cli.examine import EXTRAS
 
 from ..house.sources import ROOT
@@ -67,3 +70,18 @@ def test_people_get_an_area_at_a_time_and_no_colours_in_a_pipe(runtime_dir: Path
     areas = [line for line in shown.splitlines() if line and not line.startswith(" ")]
     assert areas == ["Python programs", "Tracer", "Native programs", "Extras", "Other tools"]
     assert "\x1b" not in shown
+
+
+def test_who_may_attach_to_running_programs_is_told(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the kernel's setting, and the way out is root's; where it cannot be had, all else still works."""
+    assert "attached to" in doctor()["running programs"]["found"]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for scope, found, advice in (
+        (0, "if they run Python 3.14", ""),
+        (1, "by root alone", "sudo"),
+        (3, "cannot be", ""),
+    ):
+        monkeypatch.setattr(examine, "ptrace_scope", lambda scope=scope: scope)
+        (told,) = examine._running()
+        assert (told.state, found in told.found) == ("limited" if scope else "ok", True)
+        assert advice in told.advice

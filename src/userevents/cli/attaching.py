@@ -23,6 +23,7 @@ from ..providers.environment import python_version
 from .launch import shown_command
 
 OLDEST = (3, 14)
+YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(attached.__file__)))
 _CALL = """\
 import sys
@@ -237,13 +238,14 @@ def _reason(pid: int, told: str) -> str:
             f"or its Python was built so; {_ELSE}"
         )
     if told.startswith("PermissionError") or "ermission denied" in told or "not permitted" in told:
-        return f"may not be attached to: {forbidden(pid, _ptrace_scope(), is_root=os.geteuid() == 0)}"
+        return f"may not be attached to: {forbidden(pid, ptrace_scope(), is_root=os.geteuid() == 0)}"
     return f"cannot be attached to: {told or 'its Python said nothing'}"
 
 
-def _ptrace_scope() -> int:
+def ptrace_scope() -> int:
+    """Return Yama's setting: 0 where users may trace all their processes, and where there is no Yama."""
     try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
+        with open(YAMA, encoding="ascii") as file:
             return int(file.read())
     except (OSError, ValueError):
         return 0

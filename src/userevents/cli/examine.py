@@ -25,6 +25,7 @@ from ..errors import NoTracer, Refused, Unusable
 from ..host.proc_events import ProcEvents
 from ..host.remote import RemoteMemory
 from ..session import directory, layout
+from .attaching import YAMA, ptrace_scope
 from .console import human_size
 from .reach import join
 
@@ -33,7 +34,6 @@ State = Literal["ok", "limited", "no", "info"]
 FDS: Final = 4096
 """So many programs at once, or files that native programs have open, a tracer should be able to hold."""
 INSTANCES: Final = "/proc/sys/fs/inotify/max_user_instances"
-YAMA: Final = "/proc/sys/kernel/yama/ptrace_scope"
 EXTRAS: Final = {
     "sql": "query, Parquet, data frames",
     "view": "view: the Perfetto UI, offline",
@@ -62,7 +62,19 @@ class Finding(NamedTuple):
 
 def everything() -> Iterator[Finding]:
     """Try all there is to try, in the order in which it matters."""
-    for look in (_python, _directories, _kernel, _tracer, _limits, _doors, _memory, _proc_events, _extras, _tools):
+    for look in (
+        _python,
+        _directories,
+        _kernel,
+        _running,
+        _tracer,
+        _limits,
+        _doors,
+        _memory,
+        _proc_events,
+        _extras,
+        _tools,
+    ):
         yield from look()
 
 
@@ -95,6 +107,18 @@ def _directories() -> Iterator[Finding]:
         return
     advice = "make /dev/shm a tmpfs, or set USEREVENTS_DIR to a directory of yours on one (mode 0700)"
     yield Finding("Python programs", "runtime directory", "no", "; ".join(refused), advice)
+
+
+def _running() -> Iterator[Finding]:
+    """Whether the kernel lets programs that run already be attached to; whether their Python does, only they know."""
+    area, name, scope = "Python programs", "running programs", ptrace_scope()
+    if scope == 3:
+        yield Finding(area, name, "limited", f"cannot be attached to: kernel.yama.ptrace_scope is {scope}")
+    elif scope and os.geteuid():
+        found = f"can be attached to by root alone: kernel.yama.ptrace_scope is {scope}"
+        yield Finding(area, name, "limited", found, "sudo userevents attach PID, then record as yourself")
+    else:
+        yield Finding(area, name, "ok", "can be attached to (record -p PID), if they run Python 3.14 or later")
 
 
 def _room(path: str, refused: list[str]) -> Finding:
