@@ -232,9 +232,10 @@ def test_logs_can_be_json(service: Service) -> None:
 def test_the_units_are_good_systemd_units(userevents: Userevents, tmp_path: Path, who: str) -> None:
     """systemd-analyze verify has nothing to say about the units that are printed."""
     tool = require("systemd-analyze")
-    option = ["--system"] if who == "system" else []
+    option = ["--system", "--fleet", "nats://broker", "--fleet-host", "a b%"] if who == "system" else []
     for kind in ("service", "socket"):
         text = userevents("serve", *option, "--print-unit", kind).stdout
+        assert ("AF_INET6" in text and "'--fleet-host=a b%%'" in text) == (len(option) > 1 and kind == "service")
         (tmp_path / f"userevents.{kind}").write_text(text, encoding="utf-8")
     units = [str(tmp_path / f"userevents.{kind}") for kind in ("service", "socket")]
     env = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}

@@ -1,6 +1,5 @@
 """What the verbs of a fleet share: where the broker is, how to be let in, and what is said when it is not there."""
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -96,6 +95,8 @@ def with_broker(
     servers: str, credentials: Credentials, work: "Callable[[Broker], Coroutine[Any, Any, _Result]]"
 ) -> _Result:
     """Do something with the fleet's broker; what goes wrong is said, and ends the verb with exit code 1."""
+    import asyncio
+
     reached = settings(servers, credentials)
 
     async def main() -> _Result:
@@ -131,6 +132,8 @@ def complete_fleet_event(ctx: click.Context, param: click.Parameter, incomplete:
 
 
 def _completed(ctx: click.Context) -> tuple[set[str], set[str]]:
+    import asyncio
+
     from ..fleet.broker import connected
     from ..fleet.connection import Settings
     from ..fleet.view import View

@@ -77,7 +77,8 @@ def serve(
     from .units import unit_text
 
     if unit is not None:
-        click.echo(unit_text(unit, _command(), system=system), nl=False)
+        fleet = _fleet_words(servers, fleet_host, credentials)
+        click.echo(unit_text(unit, _command(), system=system, fleet=fleet), nl=False)
         return
     if mounted_at is None and not system and (mode is not None or gid is not None):
         raise click.UsageError("--mode and --group say who may use a mounted tree (--mount) or the system's (--system)")
@@ -115,6 +116,15 @@ def _command() -> list[str]:
         if os.path.basename(name) == "userevents" and shutil.which(name)
         else [sys.executable, "-m", "userevents"]
     )
+
+
+def _fleet_words(servers: str | None, host: str | None, credentials: Credentials) -> list[str]:
+    """The options that join the fleet, for a unit: files by their full paths."""
+    if servers is None:
+        return []
+    files = {name: os.path.abspath(path) for name, path in credentials._asdict().items() if path}
+    given = {"": servers, **({"-host": host} if host else {}), **{f"-{name}": path for name, path in files.items()}}
+    return [f"--fleet{name}={value}" for name, value in given.items()]
 
 
 @contextlib.contextmanager

@@ -34,6 +34,8 @@ ProtectSystem=full
 RestrictAddressFamilies=AF_UNIX AF_NETLINK
 """
 
+_TO_BROKERS: Final = " AF_INET AF_INET6"
+
 _SOCKET: Final = """\
 # Printed by 'userevents serve {option}--print-unit socket'; it belongs to {place}/userevents.socket
 [Unit]
@@ -49,8 +51,11 @@ WantedBy=sockets.target
 """
 
 
-def unit_text(kind: str, command: Sequence[str], *, system: bool = False) -> str:
-    """Return the text of a unit: `kind` is ``service`` or ``socket``, `command` what starts the command line."""
+def unit_text(kind: str, command: Sequence[str], *, system: bool = False, fleet: Sequence[str] = ()) -> str:
+    """Return the text of a unit: `kind` is ``service`` or ``socket``, `command` what starts the command line.
+
+    `fleet` are the options with which the service joins a fleet.
+    """
     place = "/etc/systemd/system" if system else "~/.config/systemd/user"
     option = "--system " if system else ""
     if kind == "socket":
@@ -64,8 +69,12 @@ def unit_text(kind: str, command: Sequence[str], *, system: bool = False) -> str
     return _SERVICE.format(
         option=option,
         place=place,
-        command=" ".join(shlex.quote(word).replace("%", "%%") for word in command),
-        options=" --system" if system else "",
-        more=_FOR_SYSTEM if system else "",
+        command=_words(command),
+        options=(" --system" if system else "") + (f" {_words(fleet)}" if fleet else ""),
+        more=_FOR_SYSTEM.replace("AF_NETLINK", "AF_NETLINK" + _TO_BROKERS * bool(fleet)) if system else "",
         target="multi-user.target" if system else "default.target",
     )
+
+
+def _words(words: Sequence[str]) -> str:
+    return " ".join(shlex.quote(word).replace("%", "%%") for word in words)

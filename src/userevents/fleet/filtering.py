@@ -19,9 +19,8 @@ from ..fields import parse_fields
 from ..fields.filter import Filter, parse_filter
 
 _TYPE: Final = Struct("<H")
-_PID: Final = Struct("<i")
-_PID_AT: Final = 4
-_CPU_AT: Final = slice(2, 4)
+_HEAD: Final = Struct("<HHi")
+"""Event id, flags (or the record's CPU) and thread, as every record begins."""
 _RUN_ENTRY: Final = Struct("<QII")
 _FACTS: Final = (wire.STREAM, wire.EVENT, wire.THREADS)
 
@@ -123,18 +122,19 @@ class Filtering:
     ) -> None:
         data = bytes(out[at : at + length])
         for start in pages.walk(data, 0).starts:
-            body, end = pages.body_start(data, start), pages.record_end(data, start)
-            chosen = filters.get(_TYPE.unpack_from(data, body)[0])
+            body = pages.body_start(data, start)
+            number, said, tid = _HEAD.unpack_from(data, body)
+            chosen = filters.get(number)
             if chosen is None:
                 continue
-            record = bytearray(data[body:end])
+            end = pages.record_end(data, start)
+            record = data[body:end]
             if has_cpus:
-                cpu = int.from_bytes(record[_CPU_AT], "little")
-                record[_CPU_AT] = bytes(2)
-            comm = self._comms.get(_PID.unpack_from(record, _PID_AT)[0], "")
-            if not chosen.matches(bytes(record), cpu=cpu, comm=comm):
+                cpu = said
+                record = record[:2] + bytes(2) + record[4:]
+            if not chosen.matches(record, cpu=cpu, comm=self._comms.get(tid, "")):
                 _TYPE.pack_into(out, at + body, 0)
-                out[at + body + _PID_AT + _PID.size : at + end] = bytes(end - body - _PID_AT - _PID.size)
+                out[at + body + _HEAD.size : at + end] = bytes(end - body - _HEAD.size)
                 self.rejected += 1
 
 
