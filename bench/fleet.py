@@ -27,6 +27,7 @@ from userevents.fleet import names, publish
 from userevents.fleet.batches import Batcher
 from userevents.fleet.broker import Broker, connected
 from userevents.fleet.connection import Settings
+from userevents.fleet.filtering import Filtering
 from userevents.fleet.server import binary
 from userevents.fleet.stream import see_stream
 
@@ -65,6 +66,7 @@ class Host:
         self.host = "bench"
         self.ending = asyncio.Event()
         self.facts: dict[str, object] = {}
+        self.filtering = Filtering()
         self._frames = frames
 
     def access(self) -> "Host":

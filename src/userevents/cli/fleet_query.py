@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import fail, time_option, warn
+from .console import details, fail, time_option, warn
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
 from .spans import pair_option
 
@@ -93,9 +93,12 @@ class _Rows:
             result = database.query(self._sql)
             rows = list(result.rows)
         except BadQuery as error:
-            if not str(error).startswith(_NO_TABLE):
-                fail(str(error))
-            self._say(f"nothing to ask yet: {str(error).splitlines()[0]}")
+            first, *more = str(error).splitlines()
+            if not first.startswith(_NO_TABLE):
+                warn(first)
+                details(more)
+                sys.exit(1)
+            self._say(f"nothing to ask yet: {first}")
         else:
             self._write(window, result._replace(rows=iter(rows)))
         finally:

@@ -159,6 +159,10 @@ class FleetRecording:
             warn(f"host '{host}' is not in the trace: it has room for 213; choose with --host")
         for host in self._unended:
             warn(f"host '{host}' did not end its recording in time: its counts are the last that came")
+        if not merged.numbers:
+            warn(
+                f"no host that matches '{self._wish.hosts}' sent anything ('userevents fleet list --hosts' shows them)"
+            )
         if merged.odd:
             warn(f"{count(merged.odd, 'message')} in the stream are none of userevents")
         if self._wish.quiet or self.finished is None:
