@@ -102,14 +102,16 @@ class SessionPart:
         What the program overwrites of the oldest while that is copied is older than what is kept, and so is what was
         copied by then: only what goes later is missed.
         """
-        cursor, limit = place.cursor, self._limit(place, until_ns)
+        cursor, limit = place.cursor, None
         found: list[bytes] = []
         while True:
+            limit = self._limit(place, until_ns) if limit is None else limit
             step = Position(cursor.position.seq + COPY_PAGES, 0)
             gone = cursor.overwritten
             pieces = cursor.take(_READ_SIZE, step if limit is None else min(limit, step))
             if cursor.overwritten != gone and is_new:
                 found.clear()
+                _get_ahead(cursor)
                 place.begin(is_cut=True)
                 continue
             for piece in pieces:
@@ -144,7 +146,7 @@ class SessionPart:
                 now = ends(self.view.program)
                 if all(self._is_before(generation, *place) for generation, place in now.places.items()):
                     break
-            self._close(target, now)
+            self._close(target, now, until_ns)
         finally:
             self.release()
 
@@ -158,14 +160,24 @@ class SessionPart:
         place = self._places.get(generation)
         return place is not None and place.cursor.position <= position
 
-    def _close(self, target: StreamQueue, now: Ends) -> None:
+    def _close(self, target: StreamQueue, now: Ends, until_ns: int) -> None:
         places = self._places
+        if any(place.is_cut for place in places.values()):
+            self.held_ns = until_ns  # what is held is younger than the window
         kept = sum(place.kept for place in places.values())
         missed = sum(place.missed for place in places.values())
         newer = sum(max(count - places[at].cursor.passed, 0) for at, (_, count) in now.places.items() if at in places)
         for frame in self.view.known():
             target.push(frame, None, 0)
         target.push(self.view.ledger(now.counts, kept, self._left_out + newer, missed), None, 0)
+
+
+def _get_ahead(cursor: RingFile) -> None:
+    """Leave out some more of the oldest: its program is at our heels, and would overwrite what is copied next."""
+    seq = min(cursor.position.seq + cursor.pages // 8, cursor.catch_up())
+    before = cursor.entry(seq)[0]
+    if cursor.first_intact() <= seq and seq > cursor.position.seq:
+        cursor.move_to(Position(seq, 0), before)
 
 
 class NativePart:

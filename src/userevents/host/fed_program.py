@@ -158,27 +158,30 @@ class FedProgram:
         cursor = place.cursor
         gone, size = cursor.overwritten, 0
         while size < _READ_SIZE and (pieces := cursor.take(_READ_SIZE - size)):
-            for piece in pieces:
-                for part in piece.parts():
-                    found.append(self._open(part, place))
-                    size += len(part.data)
+            parts = [part for piece in pieces for part in piece.parts()]
+            for number, part in enumerate(parts, 1):
+                opened = self._open(part, place, is_last=number == len(parts))
+                if opened is not None:
+                    found.append(opened)
+                size += len(part.data)
         self.missed += cursor.overwritten - gone
         self.at_end = size < _READ_SIZE and cursor.position.seq == cursor.head()
         if size:
             self._held += size
             self._taken.append(_Taken(place.last_ns, generation, cursor.position, cursor.passed, size))
 
-    def _open(self, part: Part, place: _Place) -> tuple[list[int], Page, list[int]]:
+    def _open(self, part: Part, place: _Place, *, is_last: bool) -> tuple[list[int], Page, list[int]] | None:
+        """Find the records of a part; None where nobody takes any. Only of the last one the last time matters."""
         found = Run(part.data, place.time_before if part.offset else part.ts)
         self.damaged += bool(found.problem)
-        times = found.times
-        if times:
-            place.time_before = place.last_ns = times[-1]
+        self.cpu = part.cpu
+        if (is_last or not self._untaken) and len(found):
+            place.time_before = place.last_ns = found.times[-1]
         if self._untaken:
             found = found.select(dropped=self._untaken)
-            times = found.times
-        self.cpu = part.cpu
-        return times, Page(self, -1 if part.flags & PAGE_CPUS_IN_RECORDS else part.cpu, part.data), found.starts
+        if not len(found):
+            return None
+        return found.times, Page(self, -1 if part.flags & PAGE_CPUS_IN_RECORDS else part.cpu, part.data), found.starts
 
     def _leave_out(self) -> None:
         """Find out which of the program's events nobody takes: their records are passed over page by page."""

@@ -207,3 +207,16 @@ def test_where_no_door_can_be_had_the_program_runs_and_that_is_said(runtime_dir:
     assert done.stdout == "on\n", done.stderr
     assert "what native programs write is not recorded: not fuse: " in done.stderr
     assert f"{DEVICE}: Permission denied" in done.stderr
+
+
+def test_a_flight_rule_holds_for_native_programs_too(userevents: Userevents, native: Native) -> None:
+    """The window of a rule on a native program's event has that program, which is gone, and a Python one."""
+    script = f'{native("burst")} {DATA} tick 0 1000; {sys.executable} -c "$1"'
+    words = ("--flight", "--on", "tick if number == 900", "--door", "seccomp", "-o", "out", "--after", "20s")
+    done = userevents("record", *QUIET, *words, "--", "sh", "-c", script, "sh", BOTH)
+    assert done.returncode == 0, done.stderr
+    (path,) = (userevents.directory / "out").iterdir()
+    found, ledger = read(path)
+    assert found == [*(("tick", number) for number in range(1000)), *(("tock", number) for number in range(5))]
+    assert ledger.total("lost") == 0
+    assert "RULE: 'tick if number == 900' held at " in userevents("report", "-n", "1", str(path)).stdout
