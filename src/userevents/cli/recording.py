@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..control import Handle, InstanceControl
 from ..control import Tracer as TracerControl
 from ..control.recorder import RawFile, StreamWriter, Totals
-from ..errors import NoTracer, Unusable
+from ..errors import NoTracer, Refused, Unusable
 from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
 from ..session.recorder_note import RecorderNote
@@ -143,8 +143,8 @@ class Recording:
         finally:
             try:
                 instance.remove()
-            except NoTracer:
-                pass  # it went with its tracer
+            except (NoTracer, Refused):
+                pass  # it went with its tracer, or goes with our connection: what failed above is to be told, not this
             note.remove()
 
     def _set_up(self, instance: InstanceControl, tracer: TracerControl, run: str) -> None:

@@ -21,8 +21,6 @@ T = TypeVar("T")
 _PAGE: Final = 4096
 ADDRESS_END: Final = 1 << 63
 """What pread takes; no program has memory up there."""
-
-
 _BUFFER_SIZE: Final = 4096
 _VECTORS: Final = Struct("@PNPNPN")
 """Three struct iovec: here, there, and where else there."""
