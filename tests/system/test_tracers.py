@@ -244,8 +244,9 @@ def test_a_process_that_is_not_instrumented_is_said_to_be_so(userevents: Usereve
     other = userevents.popen(["sleep", "60"])
     done = userevents("record", "-p", str(other.pid))
     assert done.returncode == 1
-    assert f"process {other.pid} is not instrumented" in done.stderr
-    assert "userevents record -- PROGRAM" in done.stderr
+    assert f"process {other.pid} (sleep 60) runs '" in done.stderr
+    assert "which is no Python" in done.stderr
+    assert "userevents run -- PROGRAM" in done.stderr
     done = userevents("record", "-p", "4194305")
     assert "there is no process 4194305" in done.stderr
 
