@@ -1,6 +1,7 @@
 """The verbs beside a real tracer and real programs: holding, refusing, telling who holds what."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -129,3 +130,14 @@ def test_without_a_tracer_info_shows_what_programs_declare(userevents: Userevent
     assert (tick["id"], tick["held_by"], tick["history"]) == (None, None, None)
     assert userevents("info", "nope").returncode == 1
     program.communicate("\n\n")
+
+
+def test_a_silent_tracer_is_not_waited_for_to_list_programs(userevents: Userevents) -> None:
+    """What Python programs declare needs no tracer; that the rest is not to be had is said after a second."""
+    recorder = userevents.record("-e", "nothing", "--provider", "none")
+    os.kill(recorder.pid, signal.SIGSTOP)
+    done = userevents("list")
+    os.kill(recorder.pid, signal.SIGCONT)
+    assert (done.returncode, done.stdout) == (0, "No live program declares any.\n")
+    assert "what native programs have registered is not listed: the tracer at " in done.stderr
+    userevents.end(recorder)

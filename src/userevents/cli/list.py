@@ -22,8 +22,9 @@ def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
     from .sessions import declared_events, native_events
 
     found, problems = declared_events(pattern, pids)
-    found = sorted([*found, *native_events(pattern, pids)])
-    for problem in problems:
+    native, silent = native_events(pattern, pids)
+    found = sorted([*found, *native])
+    for problem in [*problems, *silent]:
         warn(problem)
     if as_json:
         for item in found:

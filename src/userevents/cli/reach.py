@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..control import Access, FilesAccess, SocketAccess
+from ..control.access import ANSWER_TIMEOUT_S
 from ..errors import Malformed, NoTracer, Refused, Unusable
 from ..session import directory, layout
 from .console import fail
@@ -22,8 +23,8 @@ GONE = ("ENOENT", "ENODEV")
 """What files of an event answer that has just gone."""
 
 
-def join(reason: Exception | None = None) -> SocketAccess:
-    """Connect to the tracer that runs for this user, or else to the system's.
+def join(reason: Exception | None = None, *, timeout: float = ANSWER_TIMEOUT_S) -> SocketAccess:
+    """Connect to the tracer that runs for this user, or else to the system's, if it answers within `timeout` seconds.
 
     Raises `NoTracer` when none answers, `Refused` (EACCES) when only the system's does, and this user may not use it.
     """
@@ -34,10 +35,16 @@ def join(reason: Exception | None = None) -> SocketAccess:
     for place in places:
         path = os.path.join(place, layout.SOCKET_NAME)
         try:
-            return SocketAccess(path)
+            return SocketAccess(path, timeout=timeout)
         except NoTracer as error:
             tried.append(str(error))
     raise NoTracer(f"{reason}, but it does not answer: {'; '.join(tried)}" if reason else "; ".join(tried))
+
+
+def nobody_listens(error: NoTracer) -> bool:
+    """Whether `join` found no tracer at all, and not one that is silent."""
+    told = str(error)
+    return told.count(_NOBODY) == len(told.split("; "))
 
 
 def reach(tracefs: str | None) -> Access:
@@ -49,8 +56,7 @@ def reach(tracefs: str | None) -> Access:
         try:
             return join()
         except NoTracer as error:
-            told = str(error)
-            why = "" if told.count(_NOBODY) == len(told.split("; ")) else f" ({told})"
+            why = "" if nobody_listens(error) else f" ({error})"
             raise NoTracer(f"no tracer runs{why}: {WAY_OUT}") from None
     events = os.path.join(tracefs, "events")
     try:

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT
 from ..control import Tracer
-from ..errors import Malformed, Refused, Unusable, UserEventsError
+from ..errors import Malformed, NoTracer, Refused, Unusable, UserEventsError
 from ..fields import clash, parse_fields
 from ..fields.escape import printable
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
-from .reach import join
+from .reach import join, nobody_listens
+
+_ANSWER_S = 1.0
 
 
 class Declared(NamedTuple):
@@ -113,13 +115,19 @@ def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Decl
     return sorted(item for item in whole if fnmatch.fnmatchcase(item.event, wanted)), problems
 
 
-def native_events(pattern: str | None, pids: Sequence[int]) -> list[Declared]:
-    """Return what native programs have registered through doors of the tracer that runs; nothing without one."""
+def native_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declared], list[str]]:
+    """Return what native programs have registered through doors of the tracer that runs; nothing without one.
+
+    Beside it sentences about what could not be asked: a tracer that is silent is not waited for.
+    """
     try:
-        with contextlib.closing(join()) as access:
+        with contextlib.closing(join(timeout=_ANSWER_S)) as access:
             programs = Tracer(access).info().get("programs")
+    except NoTracer as error:
+        told = [] if nobody_listens(error) else [f"what native programs have registered is not listed: {error}"]
+        return [], told
     except UserEventsError:
-        return []
+        return [], []
     found = [
         _native(program, event)
         for program in (programs if isinstance(programs, list) else [])
@@ -127,7 +135,7 @@ def native_events(pattern: str | None, pids: Sequence[int]) -> list[Declared]:
         for event in program["events"]
     ]
     wanted = _glob(pattern)
-    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted))
+    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted)), []
 
 
 def _native(program: dict[str, Any], event: dict[str, Any]) -> Declared:
