@@ -24,7 +24,7 @@ def made(tmp_path: Path) -> Path:
     session.close()
     window = {"since_ns": T - 1000, "until_ns": T + 500, "short": [SHORT, "nonsense", {"pid": "x"}]}
     maker.frames.append(wire.pack_end("captured", T + 600, window))
-    for rule, at, what in (("death of shop", T + 90, "killed by SIGKILL"), (RULE, T + 60, "begin id=6")):
+    for rule, at, what in (("death of shop", T + 490, "killed by SIGKILL"), (RULE, T + 60, "begin id=6")):
         maker.frames.append(wire.pack_rule({"rule": rule, "mono_ns": at, "what": what, "pid": 100, "comm": "sh\x1bop"}))
     maker.frames.append(wire.pack_rule({"more": 1, "cut": "the recording ended"}))
     merge(Recording.of(maker.data(end=False)), str(tmp_path / "t.dat"))
@@ -37,7 +37,7 @@ def test_rules_and_window_go_into_the_trace(tmp_path: Path) -> None:
         flight = trace.flight
     assert [(each.rule, each.ts_ns, each.pid) for each in flight.instants] == [
         (RULE, T + 60, 100),
-        ("death of shop", T + 90, 100),
+        ("death of shop", T + 490, 100),
     ]
     assert (flight.since_ns, flight.until_ns, flight.more, flight.cut) == (T - 1000, T + 500, 1, "the recording ended")
     assert [each.held_ns for each in flight.short] == [T - 300, 0]
@@ -70,7 +70,9 @@ def test_perfetto_shows_each_instant_with_its_rule(tmp_path: Path) -> None:
     assert [(int(at), int(span), name, track) for at, span, name, track in rows] == [
         (T - 1000, 1500, f"window of {RULE}, death of shop", "flight rules"),
         (T + 60, 0, RULE, "flight rules"),
-        (T + 90, 0, "death of shop", "flight rules"),
+        (T + 490, 0, "death of shop", "flight rules"),
     ]
-    assert shown["rules"] == [[RULE, 60], ["death of shop", 90]]
+    assert shown["rules"] == [[RULE, 60], ["death of shop", 490]]
+    start, width, bins = shown["bounds"]
+    assert start <= T + 490 < start + width * bins, "behind the last record, and drawn"
     assert shown["flight"][0].startswith(f"RULE: '{RULE}'")

@@ -39,16 +39,18 @@ def picture(
 ) -> dict[str, Any]:
     """Return what the page shows; `told` is called now and then. Reads the file three times, four with pairs."""
     summary = trace.summary()
-    bounds = Bounds.over(summary.first_ns, summary.last_ns, limits.bins)
+    instants = [instant.ts_ns for instant in trace.flight.instants[:_RULES_MAX]] if summary.records else []
+    first_ns, last_ns = min([summary.first_ns, *instants]), max([summary.last_ns, *instants])
+    bounds = Bounds.over(first_ns, last_ns, limits.bins)
     counted = density(trace.source, bounds, told)
     names = process_names(trace.processes)
     events = _Index(_event_counts(counted))
     processes = _Index({(pid, names.get(pid, comm)): 0 for pid, comm, _ in sorted(counted.by_event)})
-    latencies = _latencies(trace, pairs, summary.first_ns, summary.last_ns, told)
+    latencies = _latencies(trace, pairs, first_ns, last_ns, told)
     shown = _Sample(trace, counted, limits.rows, events, processes, names, told)
     return {
         "form": FORM_VERSION,
-        "about": _about(trace, counted, summary.first_ns, summary.last_ns),
+        "about": _about(trace, counted, first_ns, last_ns),
         "losses": list(map(escape, trace.losses())),
         "ledger": _ledger(trace),
         "bounds": list(bounds),
