@@ -1,0 +1,272 @@
+"""A fleet of 10 to 1,000 hosts with 100 events each on one packaged nats-server: how its cost grows with the hosts.
+
+The hosts are real agents in a few processes (bench/shared/simulated.py), on the same cores as the server. Of their
+events half have the same names on every host and half are the host's own. Measured, at each size, while all hosts
+renew their leases, compare their keys and look for hosts that are gone:
+
+* list: all events, and all hosts, as `fleet list` reads them on a connection that stands;
+* enable: from the wish (`fleet enable`) until a host does it, over all hosts;
+* watch: from a host's use of a new event until somebody who watches the keys is told;
+* a fleet at rest: the CPU time of the server and of one agent, in shares of a core;
+* memory: of the server, of one agent, and of a whole fleet's view.
+
+`./dev bench fleet_scale` takes some minutes; USEREVENTS_FLEET_SIZES=10,100 takes other sizes.
+USEREVENTS_FLEET_PACE=5 has the agents do what they do regularly five times less often, with leases five times as long,
+where a machine has no two cores to spare for a thousand of them; what a fleet at rest takes is then five times less.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+
+from results import Row, keep, print_rows, wait_until_quiet
+
+from userevents.fleet.broker import Broker, connected
+from userevents.fleet.connection import Settings
+from userevents.fleet.names import BUCKET, encode
+from userevents.fleet.reading import read_events, read_hosts
+from userevents.fleet.server import Place, free_port, running
+from userevents.fleet.streams import prepare
+from userevents.fleet.view import View
+from userevents.fleet.wishes import Wish
+from userevents.fleet.wishing import add_wishes
+
+SIZES = [int(word) for word in os.environ.get("USEREVENTS_FLEET_SIZES", "10,100,300,1000").split(",")]
+EVENTS = 100
+SHARED = 50
+PROCESSES = 4
+PACE = int(os.environ.get("USEREVENTS_FLEET_PACE", "1"))
+LISTS = 10
+ENABLES = 10
+WATCHES = 60
+REST_S = 6.0
+PATIENCE_S = 300.0
+ROOM = 512 << 20
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Told(NamedTuple):
+    """Something that a simulated host did."""
+
+    what: str
+    host: str
+    at_ns: int
+
+
+class Hosts:
+    """The processes that the hosts are in."""
+
+    def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
+        self._processes = processes
+        self.told: asyncio.Queue[Told] = asyncio.Queue()
+        self._reading = [asyncio.create_task(self._read(process)) for process in processes]
+        self.pids = [process.pid for process in processes]
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            self.told.put_nowait(Told(*json.loads(line)))
+
+    async def wait_for(self, what: str, count: int) -> list[Told]:
+        """Wait until `what` happened so many times since the last call."""
+        found: list[Told] = []
+        async with asyncio.timeout(PATIENCE_S):
+            while len(found) < count:
+                one = await self.told.get()
+                found += [one] if one.what == what else []
+        return found
+
+    def use(self, number: int, event: str, fields: str) -> None:
+        """Have a host use one more event."""
+        stdin = self._processes[number % len(self._processes)].stdin
+        assert stdin is not None
+        stdin.write(f"use h{number} {event} {fields}\n".encode())
+
+
+@contextlib.asynccontextmanager
+async def hosts(url: str, count: int) -> AsyncIterator[Hosts]:
+    """So many hosts, once all of them have told everything."""
+    script = str(Path(__file__).parent / "shared" / "simulated.py")
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-P", script, url, *map(str, (first, PROCESSES, count, EVENTS, SHARED, PACE)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for first in range(PROCESSES)
+    ]  # fmt: skip
+    made = Hosts(processes)
+    try:
+        await made.wait_for("began", PROCESSES)
+        yield made
+    finally:
+        for process in processes:
+            process.kill()
+            await process.wait()
+
+
+class Found(NamedTuple):
+    """What was measured with so many hosts: times in ms, shares of a core, MiB."""
+
+    hosts: int
+    join_s: float
+    list_ms: list[float]
+    hosts_ms: list[float]
+    enable_ms: list[float]
+    """Of each host."""
+    last_ms: list[float]
+    """Until the last host did it."""
+    watch_ms: list[float]
+    server_cpu: float
+    agent_cpu: float
+    server_mib: float
+    agent_mib: float
+    view_mib: float
+
+
+async def measure(count: int, server: int, url: str) -> Found:
+    """Measure a fleet of `count` hosts on a server that is fresh."""
+    began = time.monotonic()
+    async with hosts(url, count) as made, connected(Settings((url,)), "bench") as broker:
+        join_s = time.monotonic() - began
+        await asyncio.sleep(2)
+        before = [_cpu(pid) for pid in (server, *made.pids)]
+        await asyncio.sleep(REST_S)
+        spent = [_cpu(pid) - then for pid, then in zip((server, *made.pids), before, strict=True)]
+        list_ms = await _times(LISTS, lambda: read_events(broker, "*"))
+        hosts_ms = await _times(LISTS, lambda: read_hosts(broker))
+        every, last = await _enable(made, broker, count)
+        watch_ms = await _watch(made, broker, count)
+        return Found(
+            count, join_s, list_ms, hosts_ms, every, last, watch_ms,
+            spent[0] / REST_S, sum(spent[1:]) / REST_S / count,
+            _resident(server), sum(map(_resident, made.pids)) / count, await _view_mib(broker),
+        )  # fmt: skip
+
+
+async def _times(count: int, do: Callable[[], Coroutine[Any, Any, object]]) -> list[float]:
+    times = []
+    for _ in range(count):
+        start = time.perf_counter()
+        await do()
+        times.append((time.perf_counter() - start) * 1e3)
+        await asyncio.sleep(0.02)
+    return times
+
+
+async def _enable(made: Hosts, broker: Broker, count: int) -> tuple[list[float], list[float]]:
+    every, last = [], []
+    for number in range(ENABLES):
+        start = time.monotonic_ns()
+        await add_wishes(broker, [Wish("disable" if number % 2 else "enable", "event_7", by="bench")])
+        done = [(told.at_ns - start) / 1e6 for told in await made.wait_for("recorded", count)]
+        every += done
+        last.append(max(done))
+        await asyncio.sleep(0.3)
+    return every, last
+
+
+async def _watch(made: Hosts, broker: Broker, count: int) -> list[float]:
+    keys = await broker.client.jetstream().key_value(BUCKET)
+    watcher = await keys.watch(f"user.*.{encode('user_events:watched')}.*")
+    assert await watcher.updates(timeout=10) is None  # nobody uses them yet
+    times = []
+    for number in range(WATCHES):
+        made.use(number * 7 % count, "watched", f"u32 a{number}")
+        assert await watcher.updates(timeout=10) is not None
+        came = time.monotonic_ns()
+        times.append((came - (await made.wait_for("used", 1))[0].at_ns) / 1e6)
+        await asyncio.sleep(0.02)
+    await watcher.stop()
+    return times
+
+
+async def _view_mib(broker: Broker) -> float:
+    tracemalloc.start()
+    view = View(await broker.keys(">"))
+    events = view.events()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del view, events
+    return size / 2**20
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def _resident(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    """Measure every size, each on a fresh server, and print the curve."""
+    note = wait_until_quiet()
+    started = time.monotonic()
+    found = []
+    for count in SIZES:
+        directory = tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm")
+        try:
+            place = Place(free_port(), directory, ROOM)
+            with running(place) as server:
+                asyncio.run(prepare(Settings((place.url,)), ROOM, 1))
+                found.append(asyncio.run(measure(count, server.pid, place.url)))
+        finally:
+            shutil.rmtree(directory)
+        print(_line(found[-1]), flush=True)
+    rows = [row for one in found for row in _rows(one)]
+    print_rows(rows)
+    keep("fleet_scale", rows, notes=[note], seconds=time.monotonic() - started)
+
+
+def _line(one: Found) -> str:
+    return f"{one.hosts:,} hosts with {EVENTS} events each: all told in {one.join_s:.1f} s"
+
+
+def _rows(one: Found) -> list[Row]:
+    size = f"{one.hosts:,} hosts"
+    times = {
+        "list events": one.list_ms,
+        "list hosts": one.hosts_ms,
+        "enable, each host": one.enable_ms,
+        "enable, last host": one.last_ms,
+        "watch": one.watch_ms,
+    }
+    pace = f", pace 1/{PACE}" if PACE > 1 else ""
+    rows = [_spread(f"{name}, {size}", found) for name, found in times.items()]
+    singles = {
+        f"server at rest{pace}": (one.server_cpu, "cores"),
+        f"one agent at rest{pace}": (one.agent_cpu, "cores"),
+        "server": (one.server_mib, "MiB"),
+        "one agent": (one.agent_mib, "MiB"),
+        "a view of all": (one.view_mib, "MiB"),
+    }
+    return rows + [
+        Row(f"{name}, {size}", "", value, value, value, value, unit=unit) for name, (value, unit) in singles.items()
+    ]
+
+
+def _spread(case: str, found: list[float]) -> Row:
+    """Least, p50, and the range from p50 to p99."""
+    ordered = sorted(found)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    median = statistics.median(ordered)
+    return Row(case, "", ordered[0], median, median, p99, unit="ms")
+
+
+if __name__ == "__main__":
+    main()
