@@ -151,7 +151,7 @@ def main() -> None:
     started = time.monotonic()
     directory = tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm")
     try:
-        place = Place(free_port(), directory, ROOM)
+        place = Place(free_port(), directory, 2 * ROOM)
         with running(place):
             asyncio.run(prepare(Settings((place.url,)), ROOM, 1))
             asyncio.run(make_bucket(place.url))
