@@ -133,10 +133,12 @@ class Cluster(Fleet):
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a verb of the fleet where the operator sits."""
-        return subprocess.Popen(
+        verb = subprocess.Popen(
             [*self.network.within(OPERATOR), *COMMAND, "fleet", *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(),
         )  # fmt: skip
+        self.programs.append(verb)  # so that `close` ends it, whatever fails before
+        return verb
 
     def __call__(self, *words: str, host: str = "", code: int = 0) -> str:
         """Run a verb of the fleet to its end, or any verb on a `host`."""
