@@ -133,6 +133,32 @@ def test_every_count_is_what_the_processes_say_of_themselves(userevents: Usereve
     examine_report(userevents, trace, [lane for lanes in ledgers.values() for lane in lanes])
 
 
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_what_is_attempted_before_a_late_answer_counts(userevents: Userevents, native: str) -> None:
+    """A recorder that was busy when a program came takes in what that program had to drop meanwhile."""
+    recorder = userevents.record("--provider", "none")
+    os.kill(recorder.pid, signal.SIGSTOP)
+    code = "emit(0, 8)\nprint('gave up waiting', flush=True)\ninput()\nemit(8, 11)"
+    command = ["/usr/bin/env", f"USEREVENTS_NATIVE={native}", sys.executable, "-c", userevents.code(code)]
+    program = userevents.popen(command)
+    assert program.stdout is not None
+    assert program.stdin is not None
+    assert program.stdout.readline()
+    os.kill(recorder.pid, signal.SIGCONT)
+    while not userevents("list", "--json").stdout:
+        time.sleep(0.01)
+    print(file=program.stdin, flush=True)
+    assert program.wait(20) == 0
+    userevents.end(recorder)
+    with open_trace(str(userevents.directory / "trace.dat")) as trace:
+        assert trace.ledger is not None
+        [ledger] = trace.ledger.processes
+        kept = [record.values["a"] for record in trace.records()]
+    [tick] = ledger.events
+    assert (tick.attempts, tick.dropped["tracer_gone"], tick.delivered) == (11, 8, 3), str(ledger)
+    assert kept == [8, 9, 10]
+
+
 def run(userevents: Userevents, workload: Workload, witness: Witness, recorder: int, luck: random.Random) -> None:
     """Start all programs, kill whom the plan wants killed, and wait until the others stand."""
     program = Path(a.__file__)

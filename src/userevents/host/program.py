@@ -28,10 +28,7 @@ _NEW_S = 1.0
 
 
 class RingWish(NamedTuple):
-    """What ring a program should have: at least so many pages, and what it does when they are full.
-
-    `may_grow`: a larger one takes its place when it fills up.
-    """
+    """What ring a program should have: how many pages at least, what it does when full, whether it may grow then."""
 
     pages: int
     mode: int = layout.MODE_DISCARD
@@ -306,7 +303,9 @@ class TracedProgram:
 
     @property
     def is_unread(self) -> bool:
-        """Whether all that the program ever committed still lies in its rings."""
+        """Whether all that it ever committed still lies in its rings: none, where no event of it was ever answered."""
+        if not self.session.ring_wanted()[0]:
+            return all(item.word & layout.WORD_PENDING for item in self.events)
         return 1 in self.rings and all(found.position == (0, 0) for found in self.rings.values())
 
     def skip_unread(self) -> None:
