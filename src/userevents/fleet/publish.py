@@ -34,10 +34,12 @@ WINDOW: Final = 256
 _READ_SIZE: Final = 1 << 20
 _READ_S: Final = 0.02
 _IDLE_S: Final = 0.3
-_LINGER_S: Final = 0.05
-_LINGER_LONG_S: Final = 0.2
 _SMALL: Final = 4 << 10
-"""Records go at once after a pause; where more follow, they wait for others to share their message, few for longer."""
+_SMALL_A_SECOND: Final = 5.0
+_SMALL_AT_ONCE: Final = 4.0
+"""Few records go at once, in as many messages; where more follow, they wait for others to share one with them."""
+_LARGER_COST: Final = 0.25
+"""Of a message with more than a few records; a full one waits for nothing."""
 _HEADERS_MAX: Final = 1024
 _CONFIRM_S: Final = 5.0
 _AGAIN_S: Final = 0.5
@@ -88,7 +90,8 @@ class Publisher:
     # From the tracer.
 
     async def _read_all(self, stream: Handle) -> None:
-        began, flushed = time.monotonic(), 0.0
+        began = lately = time.monotonic()
+        credit = _SMALL_AT_ONCE
         finished = False
         while True:
             if self._agent.ending.is_set() and not finished:
@@ -100,8 +103,10 @@ class Publisher:
                 break
             for batch in self.batcher.add(self._agent.filtering.through(data)) if data else ():
                 self.backlog.add(batch)
-            if self.batcher.size and now - flushed >= (_LINGER_S if self.batcher.size >= _SMALL else _LINGER_LONG_S):
-                flushed = now
+            credit, lately = min(credit + (now - lately) * _SMALL_A_SECOND, _SMALL_AT_ONCE), now
+            cost = 1.0 if self.batcher.size < _SMALL else _LARGER_COST
+            if self.batcher.size and credit >= cost:
+                credit -= cost
                 for batch in self.batcher.flush():
                     self.backlog.add(batch)
             if (self.backlog.needs_recording or now - began >= RECORDING_S) and not finished:

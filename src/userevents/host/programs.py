@@ -65,6 +65,7 @@ class Programs:
         self._touched: set[Key] = set()
         self._numbers = 0
         self.drained_share = 0.0
+        self.has_switched_on = False
         self._changes = -1
 
     def serve(self, directories: Iterable[str]) -> None:
@@ -153,7 +154,8 @@ class Programs:
         wanted = {event for instance in views for event in instance.enabled if instance.streams(event)}
         wanted |= self.feed.wanted(program)
         with self._at_its_own_risk(program):
-            program.set_words(wanted, self.views.ring_wish(program))
+            changed = program.set_words(wanted, self.views.ring_wish(program))
+            self.has_switched_on |= any(item.word for item in changed)
 
     def _refuse(self, key: tuple[str, str], error: Exception) -> None:
         """A file that cannot be adopted is left alone, and that is said once; one that is nobody's is removed."""
@@ -278,10 +280,7 @@ class Programs:
                 view.begin(base)
 
     def drain_all(self) -> bool:
-        """Hand out what all programs have committed, and what was asked of flights; False if there was nothing.
-
-        `drained_share` tells then how much of a ring that was, at most.
-        """
+        """Hand out what was committed, and asked of flights; False for nothing. Sets `drained_share`, of a ring."""
         moved = self._flights.feed() | self.feed.turn()
         self.drained_share = self._flights.share
         for program in list(self._programs.values()):

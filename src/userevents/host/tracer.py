@@ -36,6 +36,9 @@ _SHARE = 1 / 16
 """How much of a ring may fill up while we sleep, at the rate that was seen last."""
 _FLOOD_SHARE = 1 / 4
 """So much of a ring in one turn, and the next one comes at once."""
+_EAGER_S = 0.002
+_EAGER_FOR_S = 0.05
+"""Whoever has just enabled an event waits for the first record: so long after it we look so often."""
 _IDLE_S = 0.1
 _BLIND_S = 0.02
 _BLIND_BUSY_S = 0.005
@@ -85,7 +88,7 @@ class Tracer:
         self._foreign: set[str] = set()
         """Sockets in our directories that a service manager made, and will listen on after us."""
         self._next_tick = self._next_look = 0.0
-        self._drained_s = 0.0
+        self._drained_s = self._eager_until = 0.0
         self._rescan = True
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -321,11 +324,14 @@ class Tracer:
                 poke()
             except Exception as error:
                 self._trouble(error)
+        wait_s = _IDLE_S if self._sees else _BLIND_S
         if moved or self._programs.feed.is_behind:
             self.activity.set()
             elapsed, self._drained_s = drained_s - self._drained_s, drained_s
-            return self._soon(self._programs.drained_share, elapsed)
-        return _IDLE_S if self._sees else _BLIND_S
+            wait_s = self._soon(self._programs.drained_share, elapsed)
+        if self._programs.has_switched_on:
+            self._programs.has_switched_on, self._eager_until = False, now + _EAGER_FOR_S
+        return min(wait_s, _EAGER_S) if now < self._eager_until else wait_s
 
     def _soon(self, share: float, elapsed: float) -> float:
         """How long to sleep after a turn that brought `share` of a ring, `elapsed` after the turn before it."""
