@@ -172,5 +172,8 @@ def test_it_runs_in_a_real_terminal_and_leaves_it_in_order(
         wait_until(lambda: "text=\\e[31m[bold]" in run("capture-pane", "-p"))
         run("send-keys", "q")
         wait_until(lambda: "ended 0" in run("capture-pane", "-p"))
+    except AssertionError as failure:
+        failure.add_note(run("capture-pane", "-p"))
+        raise
     finally:
         run("kill-server")
