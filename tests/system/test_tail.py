@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -134,16 +135,19 @@ def test_what_comes_too_fast_is_counted_and_told(
     wait_until(lambda: on(userevents))
     ask(program, "0 10")
     tail.send_signal(signal.SIGSTOP)
-    ask(program, "0 60000")
-    wait_until(lambda: _fed(userevents) >= 60_000)
+    ask(program, "0 120000")
+    wait_until(lambda: _fed(userevents) >= 120_000)
+    ask(program, "120000 120001")  # which no ring is too full for any more
     tail.send_signal(signal.SIGCONT)
-    wait_until(lambda: (userevents.directory / "out").read_bytes().endswith(b"s=n59999\n"))
+    wait_until(lambda: (userevents.directory / "out").read_bytes().endswith(b"s=n120000\n"))
     tail.send_signal(signal.SIGINT)
     _, said = tail.communicate(timeout=20)
-    shown = len((userevents.directory / "out").read_text(encoding="utf-8").splitlines())
+    numbers = re.findall(r"s=n(\d+)\n", (userevents.directory / "out").read_text(encoding="utf-8"))
+    assert sorted(numbers[10:], key=int) == numbers[10:]
+    shown = len(numbers)
     lost = sum(int(line.split()[1].replace(",", "")) for line in said.splitlines() if "lost" in line or "never" in line)
     assert lost > 0, said
-    assert shown + lost == 60_010, said
+    assert shown + lost == 120_011, said
     ask(program, "")
     userevents.end(recorder)
 

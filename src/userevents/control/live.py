@@ -36,6 +36,35 @@ class Followed(NamedTuple):
     format: EventFormat
 
 
+class _Ring:
+    """One CPU's pages, through two open files: one waits for what comes, the other says when there is no more.
+
+    A read that waits is asked ahead, so that a ring in which nothing happens costs its tracer nothing. Whether more is
+    there only one that does not wait can tell: the answer to the other may be on its way.
+    """
+
+    def __init__(self, access: Access, path: str) -> None:
+        self._access = access
+        self._path = path
+        self._waiting = access.open(path)
+        self._emptying: Handle | None = None
+
+    def pages(self) -> Iterator[bytes]:
+        """Yield the pages that are there now."""
+        while page := self._waiting.read(PAGE_SIZE, timeout=0):
+            yield page
+            if self._emptying is None:
+                self._emptying = self._access.open(self._path, abi.O_RDONLY | abi.O_NONBLOCK)
+            while page := self._emptying.read(PAGE_SIZE, timeout=0):
+                yield page
+
+    def close(self) -> None:
+        """Close both."""
+        self._waiting.close()
+        if self._emptying is not None:
+            self._emptying.close()
+
+
 class Live:
     """Follows the events that `patterns` match, those registered later too; `where` is a filter of the kernel's kind.
 
@@ -61,7 +90,7 @@ class Live:
         self._name = f"{name}-{os.getpid()}-{os.urandom(3).hex()}"
         self._instance = Tracer(access).create_instance(self._name)
         self._prefix = f"{abi.INSTANCES}/{self._name}/"
-        self._handles: dict[int, Handle] = {}
+        self._rings: dict[int, _Ring] = {}
         try:
             self._write(abi.BUFFER_PERCENT, "0")
             self._open()
@@ -115,11 +144,7 @@ class Live:
 
     def read(self) -> list[Arrived]:
         """Return the pages that are there now, without waiting, CPU by CPU."""
-        found = []
-        for cpu, handle in self._handles.items():
-            while page := handle.read(PAGE_SIZE, timeout=0):
-                found.append(Arrived(cpu, page))
-        return found
+        return [Arrived(cpu, page) for cpu, ring in self._rings.items() for page in ring.pages()]
 
     def names(self) -> dict[int, str]:
         """Return the names of threads, as far as the tracer knows them."""
@@ -136,7 +161,7 @@ class Live:
         Our tracer counts as dropped what programs could not write. Ask when nothing more will be read.
         """
         totals = {"overrun": 0, "dropped events": 0}
-        for cpu in self._handles:
+        for cpu in self._rings:
             text = read_file(self.access, f"{self._prefix}{_PER_CPU}/cpu{cpu}/{_STATS}").decode("latin-1")
             counts = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
             for what in totals:
@@ -145,9 +170,9 @@ class Live:
 
     def close(self) -> None:
         """Stop, and remove the instance."""
-        for handle in self._handles.values():
-            handle.close()
-        self._handles.clear()
+        for ring in self._rings.values():
+            ring.close()
+        self._rings.clear()
         with contextlib.suppress(Refused):
             self._instance.remove()
 
@@ -157,7 +182,7 @@ class Live:
             number = name.removeprefix("cpu")
             if number.isdigit():
                 path = f"{self._prefix}{_PER_CPU}/{name}/{abi.TRACE_PIPE_RAW}"
-                self._handles[int(number)] = self.access.open(path)
+                self._rings[int(number)] = _Ring(self.access, path)
 
     def _write(self, name: str, text: str) -> None:
         write_file(self.access, self._prefix + name, text.encode())

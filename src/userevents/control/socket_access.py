@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from ..abi import socket as wire
-from ..abi.tracefs import O_RDONLY
+from ..abi.tracefs import O_NONBLOCK, O_RDONLY
 from ..errors import NoTracer, Refused
 from .access import ANSWER_TIMEOUT_S
 
@@ -38,7 +38,7 @@ class SocketAccess:
     def open(self, path: str, flags: int = O_RDONLY) -> "SocketHandle":
         """Open the file at `path`."""
         number, _ = self.call(wire.OP_OPEN, wire.OPEN_ARGS.pack(flags) + _path(path))
-        return SocketHandle(self, number)
+        return SocketHandle(self, number, waits=not flags & O_NONBLOCK)
 
     def listdir(self, path: str) -> list[str]:
         """The names in a directory."""
@@ -156,23 +156,27 @@ class SocketAccess:
 class SocketHandle:
     """One file open in the tracer."""
 
-    def __init__(self, access: SocketAccess, number: int) -> None:
+    def __init__(self, access: SocketAccess, number: int, *, waits: bool = True) -> None:
         self._access = access
         self._number = number
+        self._waits = waits
         self._asked: int | None = None
 
     def read(self, size: int = 1 << 20, timeout: float | None = None) -> bytes | None:
         """Up to `size` bytes; ``b""`` at the end, None when nothing came within `timeout` seconds.
 
-        A read that timed out goes on in the tracer, and the next one gets what it returns.
+        A read that timed out goes on in the tracer, and the next one gets what it returns. Of a file opened with
+        ``O_NONBLOCK`` the tracer says itself that nothing is there, however short the time; without one that is EAGAIN.
         """
         if self._asked is None:
             wanted = wire.READ_ARGS.pack(self._number, size, wire.OWN_POSITION)
             self._asked = self._access.send(wire.OP_READ, wanted)
         try:
-            answer = self._access.receive(self._asked, timeout)
-        except Refused:
+            answer = self._access.receive(self._asked, timeout if self._waits else self._access.timeout)
+        except Refused as refused:
             self._asked = None
+            if refused.errno == errno.EAGAIN and timeout is not None:
+                return None
             raise
         if answer is None:
             return None

@@ -241,6 +241,7 @@ class Tracer:
             self._programs.feed.catch_up()
         else:
             self._programs.feed.turn()
+        self._programs.feed.tick()
 
     def drain(self) -> bool:
         """Adopt who has come and take in what was written by now; False when there was nothing any more."""
