@@ -162,6 +162,8 @@ def test_it_runs_in_a_real_terminal_and_leaves_it_in_order(
 
     def run(*words: str) -> str:
         env = {**os.environ, "TERM": "xterm-256color"}
+        for name in ("COLUMNS", "LINES"):  # which would go before the size of the terminal that tmux makes
+            env.pop(name, None)
         return subprocess.run([tmux, "-S", socket, *words], capture_output=True, text=True, env=env, check=False).stdout
 
     command = " ".join(map(repr, [*COMMAND, "top"]))
