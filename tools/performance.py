@@ -8,7 +8,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "performance.md"
 RESULTS: Final = ROOT / "bench" / "results.json"
-MAIN: Final = ("peers", "producers", "overhead", "drain", "read", "query", "instructions")
+MAIN: Final = ("peers", "producers", "overhead", "drain", "read", "query", "fleet", "fleet_enable", "instructions")
 """The benchmarks that the page shows, in this order."""
 _BEGIN, _END = "<!-- made by ./dev bench --page; do not edit -->", "<!-- end -->"
 _TITLES: Final = {
@@ -18,6 +18,8 @@ _TITLES: Final = {
     "drain": "Draining",
     "read": "Reading a million events of eight programs",
     "query": "Asking ten million events",
+    "fleet": "Sending a host's records to a broker",
+    "fleet_enable": "From an enable over the fleet to the first event",
     "instructions": "Instructions per event",
 }
 
