@@ -74,6 +74,23 @@ def take_any_text() -> None:
         reconfigure(errors="backslashreplace")
 
 
+def leave_pipe() -> None:
+    """Give up a stdout that nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python has nothing to complain of when it ends
+
+
+def reader_left() -> bool:
+    """Whether the pipe that stdout is has no reader any more: one that ends early must not leave us waiting."""
+    import select
+
+    waiting = select.poll()
+    try:
+        waiting.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
+    return any(events & select.POLLERR for _, events in waiting.poll(0))
+
+
 def use_color() -> bool:
     """Whether stderr takes colours: a terminal, and NO_COLOR is not set."""
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR")

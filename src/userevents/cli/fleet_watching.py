@@ -1,14 +1,13 @@
 """Looking at the fleet live, window by window: the common part of fleet tail and fleet query."""
 
 import asyncio
-import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from .console import count, say, take_any_text, warn
+from .console import count, leave_pipe, reader_left, say, take_any_text, warn
 from .fleeting import Credentials, with_broker
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Watching:
             for window in windows.closed(time.monotonic_ns()):
                 if self._over or not self._show_one(window):
                     return
-            if _reader_left():
+            if reader_left():
                 return
             await asyncio.sleep(min(self._watch.window_s / 4, 0.05))
 
@@ -95,24 +94,12 @@ class Watching:
             goes_on = self._show(window)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python has nothing to complain of when it ends
+            leave_pipe()
             return False
         return goes_on
 
     def _end(self) -> None:
         self._over = True
-
-
-def _reader_left() -> bool:
-    """Whether the pipe we write to has no reader any more: one that ends early must not leave us waiting."""
-    import select
-
-    waiting = select.poll()
-    try:
-        waiting.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):
-        return False
-    return any(events & select.POLLERR for _, events in waiting.poll(0))
 
 
 def _tell_lost(collector: "Collector", windows: "Windows") -> None:

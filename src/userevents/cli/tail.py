@@ -1,6 +1,5 @@
 """`userevents tail`: events as they happen, a line each, for a person or a pipe."""
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -85,7 +84,7 @@ class _Tail:
             self._tell_lost(*events.settle())
 
     def _follow(self, records: "Following", stop: "Stop") -> None:
-        from .console import say
+        from .console import reader_left, say
 
         found_any = records.look()
         if not found_any and self._refused:
@@ -104,30 +103,21 @@ class _Tail:
             if found and not self._write("".join(f"{self._line(record)}\n" for record in found)):
                 return
             if not found:
-                if self._reader_left():
+                if reader_left():
                     return
                 time.sleep(_TURN_S)
 
     def _write(self, lines: str) -> bool:
         """Write lines at once; False when whoever read them has gone, which is no error."""
+        from .console import leave_pipe
+
         try:
             sys.stdout.write(lines)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python has nothing to complain of when it ends
+            leave_pipe()
             return False
         return True
-
-    def _reader_left(self) -> bool:
-        """Whether the pipe we write to has no reader any more: one that ends early must not leave us waiting."""
-        import select
-
-        waiting = select.poll()
-        try:
-            waiting.register(sys.stdout.fileno(), 0)
-        except (OSError, ValueError):
-            return False
-        return any(events & select.POLLERR for _, events in waiting.poll(0))
 
     def _tell_refused(self, name: "EventName", refused: "Refused", log: str) -> None:
         """Say why an event is not followed; if nothing else is, that is the end."""
