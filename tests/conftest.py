@@ -86,6 +86,14 @@ def require(tool: str) -> str:
     return path
 
 
+def wish(tool: str) -> str:
+    """Return the path of a program that is too large to be asked for in CI, or skip; `USEREVENTS_REQUIRE` holds."""
+    path = shutil.which(tool)
+    if path is None and tool not in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
+        pytest.skip(f"{tool} is not installed")
+    return path or require(tool)
+
+
 def require_native() -> None:
     """Go on where the C writer was built and is not switched off; else skip the test, or fail it as `require` does."""
     from userevents.client import native

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import pytest
 
-from tests.conftest import ROOT, require
+from tests.conftest import ROOT, require, wish
 from tests.doors.servers import DEVICE, miss
 from tests.engine.world import World
 from userevents.abi import socket as wire
@@ -281,6 +281,31 @@ def native() -> Iterator[Callable[..., str]]:
         if not program.exists():
             strict = ["-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wno-unused-function", "-Werror", "-pthread"]
             subprocess.run([gcc, *strict, "-o", program, _SOURCES / f"{name}.c", *flags], check=True)
+        return str(program)
+
+    yield compiled
+    shutil.rmtree(directory)
+
+
+BUILDS: Final = {
+    "rs": ("rustc", "-O", "-D", "warnings", "-C", "target-feature=+crt-static", "-o"),
+    "go": ("go", "build", "-o"),
+}
+
+
+@pytest.fixture(scope="session")
+def producer() -> Iterator[Callable[[str], str]]:
+    """Gives the path of the producer in some language, compiled on first use and static, that every user can run."""
+    directory = Path(tempfile.mkdtemp(prefix="userevents-producer-"))
+    directory.chmod(0o755)
+
+    def compiled(language: str) -> str:
+        program = directory / language
+        if not program.exists():
+            compiler, *words = BUILDS[language]
+            env = os.environ | {"CGO_ENABLED": "0", "GO111MODULE": "off", "GOCACHE": str(directory / "cache")}
+            source = _SOURCES / f"producer.{language}"
+            subprocess.run([wish(compiler), *words, program, source], check=True, env=env)
         return str(program)
 
     yield compiled
