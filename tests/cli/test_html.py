@@ -1,5 +1,6 @@
 """`userevents html`: the page's numbers are the file's, it asks nobody for anything, and no text of a trace runs."""
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.browser import Browser, browser
 from tests.formats.maker import Maker
+from userevents.buffer import stream as wire
 from userevents.cli.html import html
 from userevents.formats import open_trace
 from userevents.formats.page.density import Bounds, density
@@ -244,6 +246,39 @@ def test_the_page_is_used_by_keyboard_search_and_legend(seen: Browser) -> None:
     assert seen.value("document.querySelectorAll('#records tbody tr').length") == 100
     seen.value("document.querySelector('#more').click()")
     assert seen.value("document.querySelectorAll('#records tbody tr').length") == 600
+
+
+def test_texts_of_rules_stand_beside_each_other_never_on_each_other(tmp_path: Path) -> None:
+    """Instants that lie close: each rule's text is there once, with how often it held, and none covers another."""
+    maker = Maker()
+    session = maker.session(100, "shop", EVENTS)
+    for number in range(200):
+        session.add_values(10**12 + number * 10**6, 21, number)
+    session.close()
+    rules = ("end if id > 5", "end if id % 2 == 0", "death of shop")
+    for number in range(12):
+        at = 10**12 + (100_000_000 if number < 9 else 190_000_000) + number * 1_000_000
+        maker.frames.append(wire.pack_rule({"rule": rules[number % 3], "mono_ns": at, "what": "x", "pid": 100}))
+    maker.trace(tmp_path / "t.dat")
+    (tmp_path / "t.html").write_text(write(tmp_path / "t.dat"), encoding="utf-8")
+    with browser() as page:
+        page.go((tmp_path / "t.html").as_uri())
+        page.wait("document.documentElement.dataset.drawn === 'yes'")
+        page.value(
+            """(() => { const draw = CanvasRenderingContext2D.prototype.fillText; window.texts = [];
+            CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+              if (/id|death/.test(text)) window.texts.push([text, x, y, this.measureText(text).width, this.textAlign]);
+              draw.call(this, text, x, y); }; })()"""
+        )
+        page.key("Escape")
+        texts = [tuple(each) for each in page.value("document.querySelector('#reset').click(), window.texts")]
+    assert sorted(text.strip() for text, *_ in texts) == sorted(
+        [f"{rule} ×3" for rule in rules] + ["end if id > 5", "end if id % 2 == 0", "death of shop"]
+    )
+    for one, other in itertools.combinations(texts, 2):
+        assert one[4] == "left"
+        apart = one[1] + one[3] <= other[1] or other[1] + other[3] <= one[1] or abs(one[2] - other[2]) >= 12
+        assert apart, (one, other)
 
 
 def test_light_and_dark_differ(seen: Browser) -> None:

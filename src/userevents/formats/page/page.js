@@ -108,22 +108,49 @@
     return found;
   };
 
-  // When a flight rule held: a line through the timeline, with the rule's text.
+  // When flight rules held: a line through the timeline for each time, and the rule's text beside it. One text serves
+  // for times of one rule that it reaches over; texts of several rules stand above each other where they would meet.
+  const LANE = 15;
+  const ruleTexts = (pen, pixels, times) => {
+    const found = [], last = new Map();
+    for (const [rule, part] of times) {
+      const x = LEFT + part * pixels, size = pen.measureText(fit(pen, ` ${rule} `, pixels / 3)).width;
+      const left = part > 0.7 ? x - size : x, before = last.get(rule);
+      if (before && left < before.left + before.size) before.times++;
+      else found.push({ rule, left, size, times: 1 }), last.set(rule, found[found.length - 1]);
+    }
+    for (const text of found) {
+      text.said = fit(pen, text.times > 1 ? ` ${text.rule} ×${text.times} ` : ` ${text.rule} `, pixels / 3);
+      text.size = pen.measureText(text.said).width;
+    }
+    return found.sort((a, b) => a.left - b.left);
+  };
   const drawRules = (pen, pixels, bottom) => {
-    pen.strokeStyle = pen.fillStyle = css("--bad-line");
+    const times = data.rules.map(([rule, offset]) => [rule, (offset / width - view[0]) / (view[1] - view[0])])
+      .filter(([, part]) => part >= 0 && part <= 1).sort(([, a], [, b]) => a - b);
+    pen.strokeStyle = css("--bad-line");
     pen.setLineDash([5, 3]);
-    for (const [rule, offset] of data.rules) {
-      const part = (offset / width - view[0]) / (view[1] - view[0]);
-      if (part < 0 || part > 1) continue;
-      const x = LEFT + part * pixels;
+    for (const [, part] of times) {
       pen.beginPath();
-      pen.moveTo(x, 0);
-      pen.lineTo(x, bottom);
+      pen.moveTo(LEFT + part * pixels, 0);
+      pen.lineTo(LEFT + part * pixels, bottom);
       pen.stroke();
-      pen.textAlign = part > 0.7 ? "right" : "left";
-      pen.fillText(fit(pen, ` ${rule} `, pixels / 3), x, bottom - 8);
     }
     pen.setLineDash([]);
+    pen.textAlign = "left";
+    const ends = Array(Math.max(1, Math.floor(bottom / LANE))).fill(-Infinity);
+    for (const { said, left, size } of ruleTexts(pen, pixels, times)) {
+      const lane = ends.findIndex((end) => end <= left);
+      if (lane < 0) continue; // the line is there; a closer look makes room for the text
+      ends[lane] = left + size;
+      const middle = bottom - LANE * (lane + 0.5);
+      pen.globalAlpha = 0.85;
+      pen.fillStyle = css("--bg");
+      pen.fillRect(left, middle - LANE / 2, size, LANE);
+      pen.globalAlpha = 1;
+      pen.fillStyle = css("--bad-line");
+      pen.fillText(said, left, middle);
+    }
   };
 
   const ROW = 24, GAP = 5;
