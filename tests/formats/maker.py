@@ -42,7 +42,9 @@ def encode(fields: Sequence[Field], values: Sequence[Value]) -> bytes:
 class Session:
     """One traced process of a recording under construction."""
 
-    def __init__(self, maker: "Maker", number: int, pid: int, comm: str, events: Mapping[int, str]) -> None:
+    def __init__(
+        self, maker: "Maker", number: int, pid: int, comm: str, events: Mapping[int, str], cmdline: Sequence[str]
+    ) -> None:
         self.maker = maker
         self.number = number
         self.pid = pid
@@ -54,7 +56,7 @@ class Session:
         self.counts: Counter[int] = Counter()
         self.fields: dict[int, tuple[Field, ...]] = {}
         self._builder = PageBuilder()
-        facts = {"pid": pid, "start_time": 5, "comm": comm, "cmdline": [comm, "-x"], "nonce": "00" * 16}
+        facts = {"pid": pid, "start_time": 5, "comm": comm, "cmdline": cmdline, "nonce": "00" * 16}
         maker.frames.append(wire.pack_stream(number, facts))
         for event_id, declaration in events.items():
             self.declare(event_id, declaration)
@@ -134,10 +136,13 @@ class Maker:
         self.frames = [wire.pack_start(), wire.pack_header({**facts, "tracer_pid": 1})]
         self._sessions = 0
 
-    def session(self, pid: int, comm: str = "prog", events: Mapping[int, str] | None = None) -> Session:
-        """Open another session."""
+    def session(
+        self, pid: int, comm: str = "prog", events: Mapping[int, str] | None = None, cmdline: Sequence[str] = ()
+    ) -> Session:
+        """Open another session; its command is its name with an option if none is given."""
         self._sessions += 1
-        return Session(self, self._sessions, pid, comm, {20: "tick u32 a"} if events is None else events)
+        declared = {20: "tick u32 a"} if events is None else events
+        return Session(self, self._sessions, pid, comm, declared, cmdline or [comm, "-x"])
 
     def data(self, *, end: bool = True) -> bytes:
         """Return the stream so far."""

@@ -70,8 +70,9 @@ def test_processes_slices_and_losses_are_there(tmp_path: Path) -> None:
     """Names of processes and threads; pairs as slices, the overlapping ones on tracks of their own; what was lost."""
     maker = Maker()
     events = {20: "job_begin u32 id; __rel_loc char[] what", 21: "job_end u32 id; s32 result"}
-    for pid in (70, 80):
-        session = maker.session(pid, f"prog{pid}", events)
+    commands = {70: ["prog70"], 80: ["/usr/bin/python3", "-u", "/srv/shop/app.py", "8000"]}
+    for pid, command in commands.items():
+        session = maker.session(pid, "python3" if pid == 80 else "prog70", events, command)
         for at, job in enumerate((1, 2)):
             session.add_values(1000 * pid + at, 20, job, f"job {job}", tid=pid + at)
         session.add_values(1000 * pid + 10, 21, 1, -1)
@@ -81,19 +82,24 @@ def test_processes_slices_and_losses_are_there(tmp_path: Path) -> None:
     maker.trace(tmp_path / "trace.dat")
     with open_trace(str(tmp_path / "trace.dat")) as trace:
         done = export(trace, "perfetto", str(tmp_path / "x"), pairs=(Pair.parse("job_begin:job_end:id"),))
-    slices, threads, stats, arguments = perfetto.query(
+    slices, threads, stats, named, arguments = perfetto.query(
         tmp_path / "x",
         "select s.ts, s.dur, s.name, p.pid from slice s join process_track t on s.track_id = t.id "
         "join process p using (upid) order by s.ts",
         "select tid, t.name, pid, p.name from thread t join process p using (upid) where tid != 0 order by tid",
         "select name, idx, value from stats where name like 'ftrace_cpu_%_delta'",
+        "select pid, cmdline from process where pid > 1 order by pid",
         "select distinct key, int_value, string_value from slice join args using (arg_set_id) where ts = 70000",
     )
     assert slices == [
         [str(1000 * pid + at), str(dur), "job", str(pid)] for pid in (70, 80) for at, dur in ((0, 10), (1, 29))
     ]
-    assert [row[1:] for row in threads if row[0] == row[2]] == [["main", "70", "prog70"], ["main", "80", "prog80"]]
+    assert [row[1:] for row in threads if row[0] == row[2]] == [
+        ["main", "70", "prog70"],
+        ["main", "80", "python3 app.py"],
+    ]
     assert ["71", "helper", "70", "prog70"] in threads
+    assert named == [["70", "prog70"], ["80", "python3 app.py -u /srv/shop/app.py 8000"]]
     assert perfetto.stats(stats)["ftrace_cpu_dropped_events_delta", 0] == 6
     assert perfetto.stats(stats)["ftrace_cpu_overrun_delta", 0] == 8
     assert ["debug.begin_what", None, "job 1"] in arguments

@@ -84,9 +84,8 @@ def _processes(job: Job) -> Iterator[bytes]:
 
 
 def _process(process: Process) -> bytes:
-    words = process.cmdline or [process.comm]
-    if process.host and process.cmdline:
-        words = [f"{process.host}:{words[0]}", *words[1:]]
+    """Return a process and its threads. The engine names a process by the first word of its command."""
+    words = [process.title, *process.cmdline[1:]]
     cmdline = b"".join(_text(3, word) for word in words)
     threads = [whole(1, tid) + _text(2, comm) + whole(3, process.pid) for tid, comm in process.tids.items()]
     return message(1, whole(1, process.pid) + cmdline) + b"".join(message(2, thread) for thread in threads)
