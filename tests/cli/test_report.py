@@ -1,6 +1,7 @@
 """`userevents report`: what it prints on which stream, its exit codes, and how it takes bad requests."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,12 +124,28 @@ def test_a_file_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
         assert done.stdout == ""
 
 
+def test_a_pattern_that_names_no_event_is_said_with_the_one_that_was_meant(trace: str) -> None:
+    """Not an empty table alone, which looks as if nothing had happened; what others name is shown."""
+    done = run(trace, "-e", "reqest", "-e", "tick", "--format", "json")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 20)
+    assert done.stderr == "userevents: the trace has no event 'reqest': did you mean 'request'?\n"
+    assert run(trace, "-e", "t?ck").stderr == ""
+    assert "it has request, tick" in run(trace, "-e", "other:x*").stderr
+
+
+def test_a_pipe_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """A trace is not read from its beginning to its end; the pipe is not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    done = run(str(tmp_path / "pipe"))
+    assert (done.exit_code, "write it to a file first" in done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--top", "latency_ns"], "EVENT.FIELD"),
         (["--top", "request.latency"], "its fields are id, latency_ns, path"),
-        (["--top", "reqest.latency_ns"], "no such event"),
+        (["--top", "reqest.latency_ns"], "did you mean 'request'?"),
         (["--format", "xml"], "xml"),
         (["-n", "0"], "0"),
     ],

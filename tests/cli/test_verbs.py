@@ -77,8 +77,10 @@ def test_enable_and_disable_switch_what_patterns_name(server: Server) -> None:
 
 def test_a_pattern_without_events_does_nothing_and_names_those_there_are(server: Server) -> None:
     """Also not to the events of the other patterns."""
-    said = run("enable", "tick", "tack", code=1).stderr
-    assert said == "userevents: no event matches 'tack'; there are: tick, tock\n"
+    said = run("enable", "tick", "beat", code=1).stderr
+    assert said == "userevents: no event matches 'beat'; there are: tick, tock\n"
+    assert "did you mean 'tock'?" in run("enable", "tick", "tock2", code=1).stderr
+    assert "there is no verb 'enabel'; did you mean 'enable'?" in run("enabel", code=2).stderr
     assert cat("set_event") == ""
     assert "none is registered now" in run("enable", "nowhere:*", code=1).stderr
     assert "there is no instance 'day'" in run("enable", "--instance", "day", "tick", code=1).stderr

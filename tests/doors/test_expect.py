@@ -59,7 +59,7 @@ def test_declared_and_never_written_is_not_the_same_as_never_declared() -> None:
     """The message says which, since the way out differs."""
     done = expect("tick", program=python(TICK + "import time; time.sleep(0.5)"), code=1)
     assert "tick: declared, and never written" in done.stderr
-    assert "never declared; nothing was" in expect("tick", program=["true"], code=1).stderr
+    assert "never declared; declared were: none" in expect("tick", program=["true"], code=1).stderr
 
 
 LEAVES = """

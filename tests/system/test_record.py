@@ -72,8 +72,10 @@ def test_only_events_that_match_are_recorded_also_when_they_are_declared_later(u
             made()
         """
     )
-    userevents("record", "-e", "t*", "--provider", "none", "--", sys.executable, "-c", program)
+    wanted = ("-e", "t*", "-e", "othr")
+    done = userevents("record", *wanted, "--provider", "none", "--", sys.executable, "-c", program)
     assert names(userevents.directory / "trace.dat") == {"tick": 3, "tock": 1}
+    assert done.stderr.startswith("userevents: no event that was declared matches 'othr'; did you mean 'other'?\n")
 
 
 def test_an_unknown_program_is_said_before_anything_is_made(userevents: Userevents) -> None:

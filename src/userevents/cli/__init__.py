@@ -74,7 +74,9 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Name the verbs there are when asked for one that there is not."""
         if args and not args[0].startswith("-") and args[0] not in self.verbs:
-            ctx.fail(f"there is no verb '{args[0]}'; there are: {', '.join(self.verbs)}")
+            from ..fields.near import instead
+
+            ctx.fail(f"there is no verb '{args[0]}'; {instead(args[0], self.verbs, 'there are:')}")
         return super().resolve_command(ctx, args)
 
 

@@ -5,26 +5,14 @@ import sys
 import click
 
 from .console import time_option
-from .record import choose_providers
+from .options import calls_option, provider_option, quiet_option
 
 
 @click.command()
-@click.option(
-    "--provider",
-    "providers",
-    multiple=True,
-    metavar="NAME",
-    callback=choose_providers,
-    help="What it shall tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
-)
-@click.option(
-    "--calls",
-    multiple=True,
-    metavar="MODULE:FUNCTION",
-    help="Calls of these functions, with durations; shell globs (shop.*:Cart.*). Repeatable.",
-)
+@provider_option
+@calls_option
 @click.option("--wait", "wait_s", callback=time_option, metavar="TIME", help="Give up after this long [until Ctrl-C].")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 @click.argument("pids", nargs=-1, required=True, type=click.IntRange(1), metavar="PID...")
 def attach(
     providers: tuple[str, ...], calls: tuple[str, ...], wait_s: float | None, quiet: bool, pids: tuple[int, ...]

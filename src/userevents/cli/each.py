@@ -8,10 +8,9 @@ from typing import Any
 from ..control import Access
 from ..control.events import EventControl, EventName, Pattern, all_events, instance_prefix
 from ..errors import Refused, Unusable
+from ..fields.near import instead
 from .console import details, say
 from .reach import kernel_text, reached, shown
-
-_NAMES_SHOWN = 12
 
 Action = Callable[[EventControl], tuple[str, dict[str, Any]]]
 """Does it to one event, and returns what to tell of it: in words, and in JSON."""
@@ -71,5 +70,4 @@ def _there_are(events: list[EventName], pattern: Pattern) -> str:
     names = [shown(event.name if not pattern.system else str(event)) for event in events if system.matches(event)]
     if not names:
         return "none is registered now (userevents list shows what live programs declare)"
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"there are: {', '.join(names[:_NAMES_SHOWN])}{more}"
+    return instead(shown(str(pattern)), names, "there are:")

@@ -1,7 +1,6 @@
 """`run --expect`: what must come of a program, looked at while it runs and told at the end."""
 
 import contextlib
-import difflib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import click
 from ..control.events import EventName
 from ..engine import UserEvent, Writer
 from ..fields import decode
+from ..fields.near import instead
 from ..formats.text import show_time, show_values
 from ..host import Tracer
 from ..instance import Selection as ProcessSelection
@@ -155,11 +155,8 @@ def _came(observed: Observed, selection: Selection, wanted: str) -> str:
         return f"declared, and never written{expected}"
     if any(denied.text for denied in observed.refusals(selection)):
         return f"no declaration was accepted{expected}"
-    names = sorted({event.registered_name for event in observed.names.values()})
-    near = difflib.get_close_matches(selection.pattern.event, names, 1)
-    if near:
-        return f"never declared; did you mean '{near[0]}'?"
-    return f"never declared; declared were: {', '.join(names[:10])}" if names else "never declared; nothing was"
+    names = (event.registered_name for event in observed.names.values())
+    return f"never declared; {instead(selection.pattern.event, names, 'declared were:')}"
 
 
 def _line(seen: Seen) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from .complete import complete_file_event
 from .opening import opened
+from .options import file_event_option, file_pid_option, quiet_option
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -36,16 +36,8 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 @click.argument("file", type=click.Path())
 @click.option("--to", required=True, type=click.Choice(FORMATS), help="What to write.")
 @click.option("-o", "--output", type=click.Path(), help="Where to [default: beside FILE]; - is stdout.")
-@click.option(
-    "-e",
-    "--event",
-    "patterns",
-    multiple=True,
-    metavar="PATTERN",
-    shell_complete=complete_file_event,
-    help="Only [SYSTEM:]EVENT, with * ? []. Repeatable.",
-)
-@click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(0), help="Only this process. Repeatable.")
+@file_event_option
+@file_pid_option
 @pair_option
 @click.option("--endpoint", metavar="URL", help=f"The collector (otlp) [default: {_ENDPOINT}, or as OTEL_* say].")
 @click.option(
@@ -58,7 +50,7 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     callback=_assignments,
     help="An attribute of the resource (otlp).",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 def export(
     file: str,
     to: str,
@@ -94,6 +86,8 @@ def export(
     out = _endpoint(endpoint, headers, resource, output) if to == "otlp" else _place(file, to, output)
     with opened(file, pairs, losses=False) as trace, _Bar(f"exporting {file}", enabled=not quiet) as bar:
         choice = Choice(map(Pattern.parse, patterns), frozenset(pids))
+        for sentence in choice.unmatched(trace.events.values()):
+            warn(sentence)
         done = write(trace, to, out, choice=choice, pairs=pairs, progress=bar.show)
     for text in [*done.notes, *done.losses]:
         warn(text)

@@ -1,14 +1,11 @@
 """From a raw recording to the finished trace: the merge, its progress, and what to do when it cannot be written."""
 
 import os
-import time
 
 from ..control.recorder import RawFile
 from ..errors import Malformed
 from ..formats.finish import Finished, finish_recording
-from .console import LiveLine, say, warn
-
-_QUIET_S = 1.0
+from .console import Progress, say, warn
 
 
 def finish(raw: RawFile, *, quiet: bool = False) -> Finished | None:
@@ -27,17 +24,8 @@ def finish(raw: RawFile, *, quiet: bool = False) -> Finished | None:
 
 def merge(part: str, out: str, *, quiet: bool = False) -> Finished:
     """Merge a raw recording into a trace, showing progress on a terminal once it takes longer than a second."""
-    line = LiveLine(enabled=not quiet)
-    since = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        if time.monotonic() - since > _QUIET_S and line.is_due:
-            line.show(f"finishing {out}: {100 * done // max(total, 1)} %")
-
-    try:
-        return finish_recording(part, out, progress)
-    finally:
-        line.clear()
+    with Progress(lambda percent: f"finishing {out}: {percent} %", enabled=not quiet) as progress:
+        return finish_recording(part, out, lambda done, total: progress.at(100 * done // max(total, 1)))
 
 
 def shift_files(output: str, keep: int) -> None:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from .fleeting import Credentials, fleet_options, host_option
+from .options import quiet_option
 
 
 @click.command()
@@ -17,7 +18,7 @@ from .fleeting import Credentials, fleet_options, host_option
 @click.option(
     "-o", "--output", default="trace.dat", show_default=True, metavar="FILE", help="Where the trace goes (mode 0600)."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@quiet_option
 def dump(
     servers: str, credentials: Credentials, hosts: str, patterns: tuple[str, ...], output: str, quiet: bool
 ) -> None:

@@ -6,6 +6,7 @@ import click
 
 from .console import size_option, time_option
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
+from .options import quiet_option
 from .rule_options import RuleWish, rule_options
 
 
@@ -22,7 +23,7 @@ from .rule_options import RuleWish, rule_options
     "--buffer-size", callback=size_option, metavar="SIZE", help="Memory for each program's events (64K to 64M) [2M]."
 )
 @click.option("--duration", callback=time_option, metavar="TIME", help="End after this long (10s, 5m).")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 def flight(
     servers: str,
     credentials: Credentials,

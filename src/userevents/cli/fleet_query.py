@@ -9,6 +9,7 @@ import click
 
 from .console import details, fail, time_option, warn
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
+from .options import quiet_option
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _NO_TABLE = "Catalog Error: Table with name"
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a row.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="End after N windows.")
 @pair_option
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 @click.argument("sql")
 def query(
     servers: str,

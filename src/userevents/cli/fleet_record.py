@@ -6,6 +6,7 @@ import click
 
 from .console import size_option, time_option
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
+from .options import quiet_option
 
 
 @click.command()
@@ -21,7 +22,7 @@ from .fleeting import Credentials, complete_fleet_event, fleet_options, host_opt
 @click.option("--duration", callback=time_option, metavar="TIME", help="Stop recording after this long (10s, 5m).")
 @click.option("--max-size", callback=size_option, metavar="SIZE", help="Stop at this much data (64M).")
 @click.option("--resume", is_flag=True, help="Go on with the FILE.part of a recorder that was killed.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@quiet_option
 def record(
     servers: str,
     credentials: Credentials,

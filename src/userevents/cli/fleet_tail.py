@@ -7,6 +7,7 @@ import click
 
 from .console import time_option
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
+from .options import quiet_option
 
 if TYPE_CHECKING:
     from ..fleet.live import Window
@@ -23,7 +24,7 @@ _WINDOW_S = 0.2
     "--delay", callback=time_option, default="500ms", show_default=True, metavar="TIME",
     help="How late records may come and still be shown in their order.",
 )  # fmt: skip
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 @click.argument("events", nargs=-1, required=True, metavar="EVENT...", shell_complete=complete_fleet_event)
 def tail(
     servers: str,

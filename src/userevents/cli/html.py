@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .options import quiet_option
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @pair_option
 @click.option("--rows", type=click.IntRange(0), default=20_000, show_default=True, help="Records in the table, about.")
 @click.option("--open", "opens", is_flag=True, help="Show the page in the browser.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 @click.argument("file", type=click.Path())
 def html(output: str | None, pairs: "tuple[Pair, ...]", rows: int, opens: bool, quiet: bool, file: str) -> None:
     """Write the trace FILE as one web page: losses, timeline, rates, latencies, records with search.

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> Iterator[Trace]:
     """The trace, as long as the verb works on it; what goes wrong ends the verb with exit code 1.
 
-    Losses and notes are said on stderr, `losses` at once, and notes that came while it was read at the end.
+    Losses and notes are said on stderr, at once (`losses` only if asked for), and notes that came while it was read at
+    the end.
     """
     from ..formats.pairs import check
 
@@ -28,10 +29,10 @@ def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> I
             check(pairs, trace.events.values())
             for sentence in trace.losses() if losses else ():
                 warn(sentence)
+            told = _tell_notes(trace, 0)
             yield trace
             sys.stdout.flush()
-            for note in trace.notes:
-                warn(note)
+            _tell_notes(trace, told)
     except BrokenPipeError:
         raise
     except UserEventsError as error:
@@ -39,6 +40,13 @@ def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> I
         _end(first, more)
     except OSError as error:
         _end(f"'{error.filename or file}': {error.strerror or error}", [])
+
+
+def _tell_notes(trace: Trace, told: int) -> int:
+    """Say what is noteworthy about the trace, from note number `told` on; return how many there are."""
+    for note in trace.notes[told:]:
+        warn(note)
+    return len(trace.notes)
 
 
 def _end(first: str, more: Sequence[str]) -> None:

@@ -10,25 +10,13 @@ import click
 from .complete import complete_declared
 from .console import fail, size_option, time_option
 from .launch import NOT_EXECUTABLE
+from .options import calls_option, provider_option, quiet_option
 from .rule_options import RuleWish, rule_options
 
 if TYPE_CHECKING:
     from .recording import Recording, Wish
 
 _BUFFER_MAX = 64 << 20
-
-
-def choose_providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Read names of providers, the default where there are none. For an option's callback."""
-    from ..providers import DEFAULT, PROVIDERS
-
-    if not values:
-        return DEFAULT
-    names = [name for value in values for name in value.split(",") if name and name != "none"]
-    for name in names:
-        if name not in PROVIDERS:
-            raise click.BadParameter(f"there is no provider '{name}'; there are: {', '.join(PROVIDERS)}, none")
-    return tuple(dict.fromkeys(names))
 
 
 def _is_chosen(option: str) -> bool:
@@ -89,14 +77,7 @@ def _refuse_what_does_not_go_together(
     "--buffer-size", callback=_buffer_size, metavar="SIZE", help="Memory for each program's events (64K to 64M) [2M]."
 )
 @click.option("--rotate", type=click.IntRange(1), metavar="N", help="Keep N files of --max-size: FILE, FILE.1, ...")
-@click.option(
-    "--provider",
-    "providers",
-    multiple=True,
-    metavar="NAME",
-    callback=choose_providers,
-    help="What unmodified Python programs tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
-)
+@provider_option
 @click.option(
     "--door",
     type=click.Choice(["auto", "none", "fuse", "seccomp", "socket"]),
@@ -104,13 +85,8 @@ def _refuse_what_does_not_go_together(
     show_default=True,
     help="How native programs reach the recorder: see 'run'. auto: none for a PROGRAM that is a Python.",
 )
-@click.option(
-    "--calls",
-    multiple=True,
-    metavar="MODULE:FUNCTION",
-    help="Calls of these functions in children (Python 3.12+) or --pid (3.14+); shell globs. Repeatable.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@calls_option
+@quiet_option
 @click.argument("program", nargs=-1, type=click.UNPROCESSED)
 def record(
     patterns: tuple[str, ...],

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 from ..control import Handle, InstanceControl
 from ..control import Tracer as TracerControl
+from ..control.events import Pattern
 from ..control.recorder import RawFile, StreamWriter, Totals
 from ..errors import NoTracer, Refused, Unusable
+from ..fields.near import instead
 from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
 from ..session.recorder_note import RecorderNote
@@ -18,6 +20,7 @@ from .attached import Attached
 from .console import TROUBLE, LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
 from .launch import Program, is_python
+from .reach import kernel_text, shown
 from .tracing import Tracing, directory_apart
 
 _READ_SIZE = 1 << 20
@@ -323,6 +326,10 @@ class Recording:
             warn(f"event '{name}' was refused: {reason}")
         for note in self._writer.notes:
             warn(note)
+        for text in self._wish.patterns:
+            if not any(map(Pattern.parse(kernel_text(text)).matches, self._writer.declared)):
+                names = (shown(event.registered_name) for event in self._writer.declared)
+                warn(f"no event that was declared matches '{text}'; {instead(text, names, 'declared were:')}")
         if not self._wish.quiet:
             _tell_totals(self._writer.totals, seconds, self._wish.output)
 

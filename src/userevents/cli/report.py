@@ -3,9 +3,11 @@
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from .options import file_event_option, file_pid_option
 
 if TYPE_CHECKING:
     from ..formats import Trace
@@ -33,10 +35,8 @@ class Wish(NamedTuple):
 @click.option("--summary", is_flag=True, help="Events by process with counts and rates, and the loss ledger.")
 @click.option("--top", metavar="EVENT.FIELD", help="The records with the highest values of a number field.")
 @click.option("-n", "limit", type=click.IntRange(1), help="At most so many records [with --top: 10].")
-@click.option(
-    "-e", "--event", "patterns", multiple=True, metavar="PATTERN", help="Only [SYSTEM:]EVENT, with * ? []. Repeatable."
-)
-@click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(0), help="Only this process. Repeatable.")
+@file_event_option
+@file_pid_option
 def report(
     file: str,
     form: str,
@@ -49,33 +49,16 @@ def report(
     """Show what the trace FILE holds, in time order over all processes and CPUs.
 
     FILE is a trace.dat (of record, or of trace-cmd), a perf.data with tracepoints, or the FILE.part of a recorder that
-    was killed. `text` is like
-    the lines of trace-cmd report; `json` is one object per record, bytes as {"hex": ...}. What is not printable
-    is escaped. What was lost is said first: on stdout before a table or summary, on stderr otherwise.
+    was killed. `text` is like the lines of trace-cmd report; `json` is one object per record, bytes as {"hex": ...}.
+    What is not printable is escaped. What was lost is said first: on stdout before a table or summary, on stderr
+    otherwise.
     """
-    from ..errors import Malformed
-    from ..formats import open_trace
     from ..formats.choice import Pattern
-    from .console import take_any_text
+    from .opening import opened
 
-    take_any_text()
     wish = Wish(form, summary, top, limit, tuple(map(Pattern.parse, patterns)), frozenset(pids))
-    try:
-        with open_trace(file) as trace:
-            _show(trace, wish)
-    except Malformed as error:
-        _unreadable(str(error))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _unreadable(f"'{file}' cannot be read: {error.strerror or error}")
-
-
-def _unreadable(text: str) -> NoReturn:
-    from ..fields.escape import printable
-    from .console import fail
-
-    fail(printable(text))
+    with opened(file, losses=False) as trace:
+        _show(trace, wish)
 
 
 def _show(trace: "Trace", wish: Wish) -> None:
@@ -84,19 +67,18 @@ def _show(trace: "Trace", wish: Wish) -> None:
     top = _top(trace, wish)
     _tell_rules(trace, wish)
     _tell_losses(trace, wish)
-    told = _tell_notes(trace, 0)
     choice = Choice(wish.patterns, wish.pids)
+    _tell_unmatched(trace, choice)
     if wish.summary or top:
         _show_digest(trace, wish, choice, top)
     else:
         _show_records(trace, wish, choice)
-    sys.stdout.flush()
-    _tell_notes(trace, told)
 
 
 def _top(trace: "Trace", wish: Wish) -> "Top | None":
     """Return what collects the highest records; a field that no event has is a wrong request."""
     from ..fields.escape import printable
+    from ..formats.choice import no_event
     from ..formats.summary import Top
 
     if wish.top is None:
@@ -109,8 +91,11 @@ def _top(trace: "Trace", wish: Wish) -> "Top | None":
     if any(key in each.keys for each in matching):
         return top
     names = sorted({name for each in matching for name in each.keys})
-    found = f"its fields are {', '.join(names) or 'none'}" if matching else "the trace has no such event"
-    raise click.BadParameter(printable(f"event '{event}' has no field '{key}': {found}"), param_hint="--top")
+    if matching:
+        said = f"event '{event}' has no field '{key}': its fields are {', '.join(names) or 'none'}"
+    else:
+        said = no_event(event, trace.events.values())
+    raise click.BadParameter(printable(said), param_hint="--top")
 
 
 def _tell_rules(trace: "Trace", wish: Wish) -> None:
@@ -136,14 +121,12 @@ def _tell_losses(trace: "Trace", wish: Wish) -> None:
             warn(printable(sentence))
 
 
-def _tell_notes(trace: "Trace", told: int) -> int:
-    """Say on stderr what is noteworthy about the trace, from number `told` on; return how many notes there are."""
-    from ..fields.escape import printable
+def _tell_unmatched(trace: "Trace", choice: "Choice") -> None:
+    """Say which patterns name no event of the trace: what is shown is then less than was asked for."""
     from .console import warn
 
-    for note in trace.notes[told:]:
-        warn(printable(note))
-    return len(trace.notes)
+    for sentence in choice.unmatched(trace.events.values()):
+        warn(sentence)
 
 
 def _show_records(trace: "Trace", wish: Wish, choice: "Choice") -> None:

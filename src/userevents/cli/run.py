@@ -9,6 +9,7 @@ import click
 from .console import fail, say
 from .expect import expect_options, expecting, verdict
 from .expectation import Expectation
+from .options import quiet_option
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -20,7 +21,7 @@ from .expectation import Expectation
     help="How the program reaches the tracer; auto takes the first of them that works here.",
 )
 @expect_options
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@quiet_option
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     door: str, expectations: list[Expectation], results: IO[str] | None, quiet: bool, program: tuple[str, ...]

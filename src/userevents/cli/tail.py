@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .complete import complete_event
+from .options import quiet_option
 from .reach import tracefs_option
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _LOOK_S = 0.1
 @click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'latency_ns > 1000'.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a record.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="End after N records.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@quiet_option
 @click.argument("events", nargs=-1, required=True, metavar="EVENT...", shell_complete=complete_event)
 def tail(
     tracefs: str | None, where: str, as_json: bool, limit: int | None, quiet: bool, events: tuple[str, ...]

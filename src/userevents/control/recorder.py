@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..buffer import stream
 from ..errors import Unusable
+from .events import EventName
 
 PART_SUFFIX = ".part"
 
@@ -146,6 +147,8 @@ class StreamWriter:
         """Warnings that passed by, each once."""
         self.refusals: dict[tuple[int, str], str] = {}
         """Events that were refused, by (stream, name): why."""
+        self.declared: set[EventName] = set()
+        """Events that the programs declare, recorded or not."""
         self._next_file = next_file
         self._on_end = on_end
         self._programs: set[int] = set()
@@ -217,6 +220,8 @@ class StreamWriter:
         if kind not in (stream.STREAM, stream.LEDGER, stream.NOTE, stream.EVENT):
             return
         content = json.loads(payload)
+        if kind == stream.EVENT:
+            self.declared.add(EventName(content["system"], content["name"]))
         if kind == stream.STREAM:
             self._programs.add(content["pid"])
             if self.note is not None:

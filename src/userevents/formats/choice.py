@@ -1,9 +1,10 @@
 """Which records are asked for: by event and by process."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ..fields.near import instead
 from .model import Event
 
 
@@ -24,6 +25,15 @@ class Pattern:
         """Whether an event is meant; multi-format names match with their suffix."""
         return fnmatchcase(event.name, self.event) and fnmatchcase(event.system, self.system)
 
+    def __str__(self) -> str:
+        return self.event if self.system == "*" else f"{self.system}:{self.event}"
+
+
+def no_event(wanted: str, events: Iterable[Event]) -> str:
+    """Return what to say where a trace has no event of that name or pattern, with those that it has."""
+    name = wanted.rpartition(":")[2]
+    return f"the trace has no event '{wanted}': {instead(name, (event.name for event in events), 'it has')}"
+
 
 class Choice:
     """Records whose event matches any of `patterns` and whose process (or thread) is one of `pids`; empty: all."""
@@ -31,6 +41,13 @@ class Choice:
     def __init__(self, patterns: Iterable[Pattern] = (), pids: frozenset[int] = frozenset()) -> None:
         self._patterns = tuple(patterns)
         self._pids = pids
+
+    def unmatched(self, events: Iterable[Event]) -> Iterator[str]:
+        """Yield what to say of each pattern that names none of a trace's events."""
+        known = list(events)
+        for pattern in self._patterns:
+            if not any(map(pattern.matches, known)):
+                yield no_event(str(pattern), known)
 
     @property
     def pids(self) -> frozenset[int]:

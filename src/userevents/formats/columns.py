@@ -21,6 +21,7 @@ from ..errors import Unusable
 from ..fields import decode
 from ..fields.payload import BYTES, FLOAT, INTEGER, Reading, readings
 from .arrow import CODED, Buffers, PureChunk, Schema
+from .choice import no_event
 from .model import Event
 
 Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
@@ -204,8 +205,7 @@ def chosen_event(events: dict[int, Event], event: str | Event) -> Event:
         raise Unusable(
             f"the trace has {len(found)} events '{event}', with different fields: choose one of its `events`"
         )
-    names = ", ".join(sorted({each.name for each in events.values()})[:20])
-    raise Unusable(f"the trace has no event '{event}': it has {names or 'none'}")
+    raise Unusable(no_event(event, events.values()))
 
 
 def _collector(event: Event, who: Who, shift: int, needed: Needed, coded: bool) -> PureCollector:

@@ -18,7 +18,7 @@ from ..buffer.page import body_start, record_end
 from ..errors import Unusable
 from ..fields.filter import Filter, parse_filter
 from ..fields.types import STATIC_STRING, filter_class
-from .choice import Choice, Pattern
+from .choice import Choice, Pattern, no_event
 from .decoder import Decoder
 from .model import Event, Value, readable
 from .rows import Row
@@ -176,8 +176,7 @@ def _readers(trace: Trace, pattern: Pattern, axes: Sequence[Axis], values: Seque
     """Return what reads keys and values from the rows of each event."""
     chosen = [event for event in trace.events.values() if pattern.matches(event)]
     if not chosen:
-        names = ", ".join(sorted({event.name for event in trace.events.values()})[:20])
-        raise Unusable(f"no event of the trace matches: it has {names or 'none'}")
+        raise Unusable(no_event(str(pattern), trace.events.values()))
     return {event.id: _reader(event, axes, values) for event in chosen}
 
 

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from ..errors import Unusable
-from .choice import ALL, Choice
+from .choice import ALL, Choice, no_event
 from .model import Event, Value
 from .rows import Row
 
@@ -271,8 +271,7 @@ def check(pairs: Iterable[Pair], events: Iterable[Event]) -> None:
         for name in (pair.begin, pair.end):
             found = [event for event in known if _means(name, event)]
             if not found:
-                names = ", ".join(sorted({event.name for event in known})[:20])
-                raise Unusable(f"the trace has no event '{name}': it has {names or 'none'}")
+                raise Unusable(no_event(name, known))
             for key in pair.keys:
                 if all(_place(event, key) is None for event in found):
                     keys = ", ".join(found[0].keys) or "none"

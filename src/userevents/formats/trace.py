@@ -4,7 +4,9 @@
 larger than memory.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 
@@ -214,6 +216,8 @@ def open_trace(path: str) -> Trace:
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            raise OSError(errno.ESPIPE, "a pipe; a trace is read here and there: write it to a file first", path)
         return Trace(path, _source(fd, path), lambda: os.close(fd))
     except BaseException:
         os.close(fd)

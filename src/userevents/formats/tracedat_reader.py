@@ -155,6 +155,8 @@ class TraceDat(Descriptions):
 
     def _section(self, offset: int, wanted: int) -> Cursor:
         """Return a cursor over the body of the section at `offset`."""
+        if offset + layout.SECTION.size > self.size:
+            raise Malformed(self.name, f"is cut: section {wanted} begins at byte {offset}, the file ends", self.size)
         head = Cursor(self._read_at, offset, self.size, self.name).take(layout.SECTION.size, f"section {wanted}")
         number, flags, _, size = layout.SECTION.unpack(head)
         start = offset + layout.SECTION.size

@@ -1,0 +1,55 @@
+"""Options that several verbs have, so that they are called, and mean, the same everywhere."""
+
+import click
+
+from .complete import complete_file_event
+
+
+def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Read names of providers, the default where there are none."""
+    from ..providers import DEFAULT, PROVIDERS
+
+    if not values:
+        return DEFAULT
+    names = [name for value in values for name in value.split(",") if name and name != "none"]
+    for name in names:
+        if name not in PROVIDERS:
+            raise click.BadParameter(f"there is no provider '{name}'; there are: {', '.join(PROVIDERS)}, none")
+    return tuple(dict.fromkeys(names))
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+
+provider_option = click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME",
+    callback=_providers,
+    help="What unmodified Python programs tell: logging, audit, gc, none (default: logging and audit). Repeatable.",
+)
+"""Gives the names of the providers that were chosen."""
+
+calls_option = click.option(
+    "--calls",
+    multiple=True,
+    metavar="MODULE:FUNCTION",
+    help="Calls of these functions, with durations (Python 3.12+; of a program that runs already 3.14+); shell globs "
+    "(shop.*:Cart.*). Repeatable.",
+)
+
+file_event_option = click.option(
+    "-e",
+    "--event",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=complete_file_event,
+    help="Only [SYSTEM:]EVENT, with * ? []. Repeatable.",
+)
+"""Which events of a trace FILE."""
+
+file_pid_option = click.option(
+    "-p", "--pid", "pids", multiple=True, type=click.IntRange(0), help="Only this process. Repeatable."
+)
+"""Which processes of a trace FILE."""
