@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from userevents.abi.tracefs import O_RDONLY, OWN_PATTERNS
 from userevents.engine import Caller, Group
-from userevents.fleet import member, names
+from userevents.fleet import member, names, pace
 from userevents.fleet.agent import Agent
 from userevents.fleet.connection import Settings
 from userevents.tracefs import OpenNode, PlainSystem, Tree
@@ -91,10 +91,9 @@ class Host:
         await agent.ending.wait()
 
 
-def pace(slower: int) -> None:
+def slow_down(slower: int) -> None:
     """Do what agents do regularly so many times less often, with leases as much longer."""
-    member.LEASE_S *= slower  # type: ignore[misc]
-    member.BEAT_S *= slower  # type: ignore[misc]
+    pace.LEASE_S *= slower  # type: ignore[misc]
     member.AUDIT_S *= slower  # type: ignore[misc]
     member.WISHES_S *= slower  # type: ignore[misc]
     member.SWEEPS_A_SECOND /= slower  # type: ignore[misc]
@@ -137,6 +136,6 @@ async def _begin(agent: Agent, slots: asyncio.Semaphore) -> None:
 _running: set["asyncio.Task[None]"] = set()
 
 if __name__ == "__main__":
-    pace(int(sys.argv[7]))
+    slow_down(int(sys.argv[7]))
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:7])))

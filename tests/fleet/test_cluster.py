@@ -18,7 +18,7 @@ from tests.fleet.cluster import Cluster
 from tests.fleet.hosts import until
 from userevents.fleet import names
 from userevents.fleet.broker import Broker
-from userevents.fleet.member import LEASE_S
+from userevents.fleet.pace import LEASE_S
 from userevents.fleet.reading import read_events
 from userevents.formats import open_trace
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fleet.hosts import Fleet, until
-from userevents.fleet.member import BEAT_S, LEASE_S
+from userevents.fleet.pace import BEATS, LEASE_S
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_an_event_lives_while_some_host_holds_it_and_what_is_enabled_holds_for_h
 
     fleet.kill_host("beta.1")
     gone_after = until(lambda: fleet.events() == {"stay": ("idle", []), "tick": ("used", ["alpha"])}, "one is gone")
-    assert gone_after < LEASE_S + BEAT_S + 1.5  # what a verb takes included
+    assert gone_after < LEASE_S + LEASE_S / BEATS + 1.5  # what a verb takes included
     until(lambda: "took away" in fleet.log("alpha").read_text(), "its peer took it away")
     theirs.kill()
 

@@ -177,6 +177,18 @@ class World:
         mine.done(question, self._through(step, question))
         self.heed(step.host)
 
+    def _together(self, step: Step) -> None:
+        """Ask all that may be asked together; the outcome is that of the first or the last, the others are answered."""
+        mine = self.hosts[step.host]
+        questions = mine.due_together(3)
+        answers: list[Answer] = []
+        for place, question in enumerate(questions):
+            is_meant = place == (0 if step.about == "first" else len(questions) - 1)
+            answers.append(self._through(step if is_meant else step._replace(outcome="answered"), question))
+        for question, answer in zip(questions, answers, strict=True):
+            mine.done(question, answer)
+        self.heed(step.host)
+
     def heed(self, host: str) -> None:
         """Do what the fleet says: the agent deletes here what was deleted there."""
         mine = self.hosts[host]
@@ -276,6 +288,9 @@ def _host_steps(world: World, host: str, may_fail: bool) -> Iterator[Step]:
         if (about == "now" and now is None) or (about == "beat" and mine.due(beat=True) in (now, None)):
             continue
         yield from (Step("ask", host, about, outcome) for outcome in outcomes)
+    if len(mine.due_together(2)) > 1:
+        for about in ("first", "last"):
+            yield from (Step("together", host, about, outcome) for outcome in outcomes)
     yield Step("kill", host)
     if mine.is_leaving:
         return

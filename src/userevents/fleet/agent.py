@@ -21,6 +21,7 @@ from .broker import Broker
 from .connection import Log, Settings
 from .filtering import Filtering
 from .table import Presence
+from .waiting import until
 
 _END_S: Final = 5.0
 _AGAIN_S: Final = 1.0
@@ -80,8 +81,13 @@ class Agent:
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self.ending.set)
+                loop.call_soon_threadsafe(self.end)
         self._thread.join(_END_S)
+
+    def end(self) -> None:
+        """Have the parts end; to be called in the agent's loop."""
+        self.ending.set()
+        self.changed.set()
 
     def log_once(self, level: str, text: str) -> None:
         """Log what would otherwise be said again and again."""
@@ -123,8 +129,7 @@ class Agent:
                 return
             except Exception as error:
                 self.log("error", f"fleet: {part.__name__.strip('_')}: {error!r}; trying again")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ending.wait(), _AGAIN_S)
+            await until(self.ending, _AGAIN_S)
 
 
 async def _connection(agent: Agent) -> None:
@@ -132,5 +137,4 @@ async def _connection(agent: Agent) -> None:
     while not agent.ending.is_set():
         if agent.broker.is_closed:
             await agent.broker.connect(None)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(agent.ending.wait(), _AGAIN_S)
+        await until(agent.ending, _AGAIN_S)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import NoBroker, Refused, Unusable
 from . import names
-from .connection import ANSWER_S, PATIENCE_S, Connection, Log, Settings, status_of
+from .asking import ANSWER_S, status_of
+from .connection import PATIENCE_S, Connection, Log, Settings
 from .streams import keys_config
 from .table import Entry
 

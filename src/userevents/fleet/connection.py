@@ -1,7 +1,7 @@
 """Reaching a broker and staying connected: addresses, credentials, TLS, and what its client is known to do.
 
 `connect` of nats-py waits two seconds between first tries, goes on for ever where it may reconnect, and closes for good
-when the server says something that it does not know; a request that the server's rules forbid is never answered.
+when the server says something that it does not know.
 """
 
 import asyncio
@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..errors import NoBroker, Refused, Unusable
+from .asking import Asking
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-ANSWER_S: Final = 2.0
-"""How long the broker may take over one request."""
 CONNECT_S: Final = 5.0
 PATIENCE_S: Final = 1.0
 """For how long a broker that does not answer is tried again."""
@@ -28,7 +27,6 @@ VERSION: Final = (2, 11)
 """The first server whose messages have a time to live of their own."""
 _AGAIN_S: Final = 0.5
 _SEED: Final = re.compile(rb"^S[A-Z2-7]{50,}\s*$", re.MULTILINE)
-_PERMISSIONS: Final = "permissions violation"
 
 Log = Callable[[str, str], None]
 _Answer = TypeVar("_Answer")
@@ -58,7 +56,7 @@ class Connection:
         self._name = name
         self._log = log or (lambda level, text: None)
         self._client: Client | None = None
-        self._denied: list[tuple[str, asyncio.Future[None]]] = []
+        self._asking: Asking | None = None
         self._trouble = ""
         """What the connection complained of last."""
 
@@ -105,20 +103,11 @@ class Connection:
             await self._end(client)
 
     async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> "Msg":
-        """Make one request. One that the broker's rules forbid is never answered, but complained of: `Refused`."""
-        denied = subject, asyncio.get_running_loop().create_future()
-        self._denied.append(denied)
-        asked = asyncio.ensure_future(
-            self.reach(self.client.request(subject, data, timeout=ANSWER_S, headers=headers or None))
-        )
-        try:
-            await asyncio.wait({asked, denied[1]}, return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done():
-                asked.cancel()
-                raise Refused(errno.EACCES, f"the broker's permissions forbid us to publish on '{subject}'")
-            return await asked
-        finally:
-            self._denied.remove(denied)
+        """Make one request; many may be on their way. Raises `NoBroker`, and `Refused` for one that we may not make."""
+        client = self.client
+        if self._asking is None:
+            self._asking = Asking(client)
+        return await self.reach(self._asking.ask(subject, data, headers))
 
     async def reach(self, doing: Awaitable[_Answer]) -> _Answer:
         """Wait for an operation of the client; whatever can go wrong with the connection is `NoBroker`."""
@@ -126,6 +115,8 @@ class Connection:
 
         try:
             return await doing
+        except (NoBroker, Refused):
+            raise
         except (errors.Error, TimeoutError, OSError) as error:
             raise NoBroker(f"the broker does not answer ({str(error) or type(error).__name__})") from None
 
@@ -135,6 +126,7 @@ class Connection:
 
         logging.getLogger("asyncio").addFilter(_is_news)
         client = self._client = Client()
+        self._asking = None
         where = ", ".join(_without_secrets(server) for server in self.settings.servers)
         self._trouble = ""
         try:
@@ -204,10 +196,8 @@ class Connection:
 
     async def _on_error(self, error: Exception) -> None:
         self._trouble = text = str(error) or type(error).__name__
-        if _PERMISSIONS in text.lower():
-            for subject, denied in self._denied:
-                if f'"{subject.lower()}"' in text.lower() and not denied.done():
-                    denied.set_result(None)
+        if self._asking is not None:
+            self._asking.complain(text)
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -227,11 +217,6 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def _hung_up(error: Exception, why: str) -> bool:
     return not isinstance(error, TimeoutError) and any(word in why.lower() for word in ("pipe", "reset", "eof"))
-
-
-def status_of(answer: "Msg") -> str:
-    """The status of an answer without data: ``503`` where nobody listens; empty for any other."""
-    return str((answer.headers or {}).get("Status", "")) if not answer.data else ""
 
 
 def _is_seed(path: str) -> bool:

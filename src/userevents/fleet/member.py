@@ -15,9 +15,10 @@ from . import names
 from .broker import Broker, Conflict
 from .flying import flights
 from .local import Local
+from .pace import Pace
 from .publish import publish
 from .table import CONFLICT, Answer, Presence, Put, Question, Read, Remove, Sweep
-from .view import View
+from .waiting import any_of, until
 from .wishes import Wishes
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from .agent import Agent
 
-LEASE_S: Final = 3
-BEAT_S: Final = 1.0
-"""How often a lease is renewed."""
 AUDIT_S: Final = 10.0
 """How often a host compares its keys with what the broker has."""
 LOOK_S: Final = 0.25
@@ -36,14 +34,16 @@ WISHES_S: Final = 2.0
 """How often wishes are looked up, besides being told of news."""
 SWEEPS_A_SECOND: Final = 4.0
 """How often the whole fleet together looks for hosts that are gone."""
-_FULL_SWEEP: Final = 30
-"""One sweep of so many looks at the users, too: those of a host whose facts are gone already."""
+_FULL_SWEEP: Final = 1 / 30
+"""This share of the sweeps looks at the users, too: those of a host whose facts are gone already."""
+_USERS_A_SECOND: Final = 1000
+"""And no more than so many users are looked at by the whole fleet together."""
 _AGAIN_S: Final = 0.3
 _FACTS_S: Final = 2.0
 _SOON_S: Final = 0.02
 
 
-async def ask(broker: Broker, question: Question) -> Answer:
+async def ask(broker: Broker, question: Question, lease_s: int = 0) -> Answer:
     """Put a question to the broker; None if nobody knows whether it was done. Raises `Refused` (EACCES)."""
     try:
         match question:
@@ -53,7 +53,7 @@ async def ask(broker: Broker, question: Question) -> Answer:
                 found = await broker.get(key)
                 return [] if found is None else [found]
             case Put(key, value, expected, leased, once):
-                return await broker.put(key, value, expected, LEASE_S if leased else 0, once)
+                return await broker.put(key, value, expected, lease_s if leased else 0, once)
             case Remove(sequence):
                 return await broker.remove(sequence)
     except Conflict:
@@ -64,7 +64,7 @@ async def ask(broker: Broker, question: Question) -> Answer:
 
 async def presence(agent: "Agent") -> None:
     """Keep the lease and the keys of this host, and take them away at the end."""
-    mine = agent.presence
+    mine, pace = agent.presence, Pace()
     beat_at = audit_at = 0.0
     said = ""
     while not mine.is_out:
@@ -72,23 +72,28 @@ async def presence(agent: "Agent") -> None:
         if not agent.broker.connected.is_set():
             if mine.is_leaving:
                 return
-            await _any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
+            await any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
             continue
         now = time.monotonic()
         if now >= audit_at:
             audit_at = now + AUDIT_S
             await _audit(agent, mine)
-        question = mine.due(beat=now >= beat_at)
-        if question is None:
-            agent.changed.clear()
-            await _any_of(agent.changed.wait(), agent.ending.wait(), timeout=max(beat_at - now, 0.01))
+        agent.changed.clear()
+        is_beat = now >= beat_at
+        questions = mine.due_together(pace.writes, beat=is_beat)
+        if not questions:
+            await until(agent.changed, max(beat_at - now, 0.01))
             continue
-        if now >= beat_at and _is_about_lease(question):
-            beat_at = now + BEAT_S
-        answer = await _asked(agent, question)
-        mine.done(question, answer)
-        if answer is None:
-            await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
+        answers = await _all_asked(agent, questions, pace.lease_s)
+        for question, answer in zip(questions, answers, strict=True):
+            mine.done(question, answer)
+        if not _is_about_lease(questions[0]):
+            pace.wrote(time.monotonic() - now)
+        elif is_beat:
+            pace.renewed(time.monotonic() - (beat_at or now))
+            beat_at = now + pace.beat_s
+        if None in answers:
+            await until(agent.ending, _AGAIN_S)
         said = _tell(agent, mine, said)
 
 
@@ -109,9 +114,16 @@ def _is_about_lease(question: Question) -> bool:
     return isinstance(question, Read | Put) and question[0].startswith("lease.")
 
 
-async def _asked(agent: "Agent", question: Question) -> Answer:
+async def _all_asked(agent: "Agent", questions: list[Question], lease_s: int) -> list[Answer]:
+    """Ask these together; their messages go out as one."""
+    if len(questions) == 1:
+        return [await _asked(agent, questions[0], lease_s)]
+    return await asyncio.gather(*(_asked(agent, question) for question in questions))
+
+
+async def _asked(agent: "Agent", question: Question, lease_s: int = 0) -> Answer:
     try:
-        return await ask(agent.broker, question)
+        return await ask(agent.broker, question, lease_s)
     except Refused as refused:
         agent.log_once("error", str(refused))
         return None
@@ -143,7 +155,7 @@ async def holdings(agent: "Agent") -> None:
             agent.facts["events"] = len(held.used)
             agent.presence.hold(held.used, held.persistent)
             agent.changed.set()
-        await _any_of(agent.ending.wait(), timeout=LOOK_S)
+        await until(agent.ending, LOOK_S)
 
 
 async def facts(agent: "Agent") -> None:
@@ -154,7 +166,7 @@ async def facts(agent: "Agent") -> None:
         if packed != agent.presence.facts:
             agent.presence.facts = packed
             agent.changed.set()
-        await _any_of(agent.ending.wait(), timeout=_FACTS_S)
+        await until(agent.ending, _FACTS_S)
 
 
 async def wishes(agent: "Agent") -> None:
@@ -171,7 +183,7 @@ async def wishes(agent: "Agent") -> None:
             borrowed = now
             await _record(agent, local, wished, borrowed)
         if not agent.broker.connected.is_set():
-            await _any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
+            await any_of(agent.ending.wait(), agent.broker.connected.wait(), timeout=1.0)
             continue
         try:
             await news.listen()
@@ -183,13 +195,13 @@ async def wishes(agent: "Agent") -> None:
                 await _record(agent, local, wished, borrowed)
                 done = number
         except NoBroker:
-            await _any_of(agent.ending.wait(), timeout=_AGAIN_S)
+            await any_of(agent.ending.wait(), timeout=_AGAIN_S)
             continue
         except (Malformed, Refused) as error:
             agent.log_once("error", str(error))
         # A replica may not have yet what was told of: then it is asked again soon.
         waits = agent.ending.wait(), news.heard.wait(), agent.asked.wait()
-        await _any_of(*waits, timeout=_SOON_S if done < news.number else WISHES_S)
+        await any_of(*waits, timeout=_SOON_S if done < news.number else WISHES_S)
         news.heard.clear()
 
 
@@ -225,23 +237,31 @@ class _News:
 
 async def sweeps(agent: "Agent") -> None:
     """Take away what hosts that are gone have left: about so often in the whole fleet, whoever of it does it."""
-    hosts, number = 1, 0
+    hosts, users = 1, 0
     while not agent.ending.is_set():
         wait_s = max(hosts / SWEEPS_A_SECOND, 1 / SWEEPS_A_SECOND)
-        await _any_of(agent.ending.wait(), timeout=wait_s * random.uniform(0.5, 1.5))
+        await until(agent.ending, wait_s * random.uniform(0.5, 1.5))
         if agent.ending.is_set() or not agent.presence.is_in:
             continue
-        number += 1
+        is_full = random.random() < min(_FULL_SWEEP, _USERS_A_SECOND / SWEEPS_A_SECOND / max(users, 1))
         try:
-            keys = await agent.broker.keys("host.*") + await agent.broker.keys("lease.*")
-            if number % _FULL_SWEEP == 0:
-                keys += await agent.broker.keys("user.*.*.*")
-        except (NoBroker, Malformed):
+            known = await _hosts_of(agent, "host.*")
+            if is_full:
+                found = await agent.broker.keys("user.*.*.*")
+                users = len(found)
+                known |= {key.split(".", 2)[1] for key in found}
+            alive = await _hosts_of(agent, "lease.*")
+        except (NoBroker, Refused):
             continue
-        view = View(keys)
-        hosts = len(view.alive)
-        for host in view.gone - {agent.host}:
-            await sweep(agent, host)
+        hosts = len(alive)
+        for token in known - alive - {names.encode(agent.host)}:
+            with contextlib.suppress(Malformed):
+                await sweep(agent, names.decode(token))
+
+
+async def _hosts_of(agent: "Agent", pattern: str) -> set[str]:
+    """The hosts that have such a key, as tokens: most of thousands are not to be decoded."""
+    return {key.partition(".")[2] for key in await agent.broker.keys(pattern)}
 
 
 async def sweep(agent: "Agent", host: str) -> None:
@@ -251,16 +271,6 @@ async def sweep(agent: "Agent", host: str) -> None:
         work.done(question, await _asked(agent, question))
     if work.removed:
         agent.log("info", f"host '{host}' is gone from the fleet: took away {work.removed} of its keys")
-
-
-async def _any_of(*waits: object, timeout: float | None = None) -> None:
-    """Wait until one of these is done, or for so long."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
-    try:
-        await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
 
 
 PARTS: Final = (presence, holdings, facts, wishes, publish, sweeps, flights)

@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from ..errors import NoBroker
 from . import names
+from .asking import status_of
 from .broker import Broker
-from .connection import status_of
 from .streams import objects_config
 
 if TYPE_CHECKING:

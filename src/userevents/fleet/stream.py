@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import NoBroker, Refused, Unusable
 from . import names
-from .connection import Connection, status_of
+from .asking import status_of
+from .connection import Connection
 from .streams import data_config
 
 if TYPE_CHECKING:

@@ -1,13 +1,15 @@
 """Which event is held where: what one host does so that the fleet knows, and what its peers do when it is gone.
 
 Pure: no clock, no network. Each of `Presence` and `Sweep` says what is to be asked of the broker next (`due`) and
-takes the answer, or None for one that never came (`done`); it asks one thing at a time. Any question may be lost, done
-late or done twice, and a lease may run out at any moment: the state table and the reasons are in docs/fleet.md, and
-tests/model/fleet.py reaches every interleaving of a small fleet.
+takes the answer, or None for one that never came (`done`). It asks one thing at a time; writes to different keys may
+be asked together (`due_together`). Any question may be lost, done late or done twice, and a lease may run out at any
+moment: the state table and the reasons are in docs/fleet.md, and tests/model/fleet.py reaches every interleaving of a
+small fleet.
 """
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from . import names
@@ -83,6 +85,8 @@ class Presence:
         self._announced: set[str] = set()
         self._facts: tuple[int, bytes] = (0, b"")
         """Sequence and value of the facts that were stored under this membership."""
+        self._is_settled = False
+        """Whether the keys were compared with what ought to be there, and nothing has changed since."""
 
     @property
     def is_in(self) -> bool:
@@ -104,6 +108,7 @@ class Presence:
         self._used, self._persistent = dict(used), dict(persistent)
         self._announced &= persistent.keys()
         self.deleted &= persistent.keys()
+        self._is_settled = False
 
     @property
     def known(self) -> set[str] | None:
@@ -113,26 +118,40 @@ class Presence:
     def look_again(self) -> None:
         """Compare our keys with what the broker has, at the next question."""
         self._known = None
+        self._is_settled = False
 
     def due(self, *, beat: bool = False) -> Question | None:
         """Say what to ask next, None for nothing. `beat`: it is time to renew the lease."""
+        found = self.due_together(1, beat=beat)
+        return found[0] if found else None
+
+    def due_together(self, most: int, *, beat: bool = False) -> list[Question]:
+        """Say what to ask next: nothing, one question, or up to so many writes to different keys, in any order.
+
+        Each is `done` with its own answer before this is called again.
+        """
         if not self._is_sure:
-            return Read(names.lease_key(self.host))
+            return [Read(names.lease_key(self.host))]
         if self.is_leaving:
-            return self._parting()
+            return self._parting(most)
         if not self.joined:
             if self.rival is not None and beat:
                 self._is_sure = False
-                return self.due()
-            return None if self.rival is not None else self._renewal()
+                return self.due_together(1)
+            return [] if self.rival is not None else [self._renewal()]
         if beat:
-            return self._renewal()
+            return [self._renewal()]
         if self._known is None:
-            return Read(self.own_keys)
-        return next(self._differences(self._known), None)
+            return [Read(self.own_keys)]
+        if self._is_settled and self._facts[0] and self._facts[1] == self.facts:
+            return []
+        found = list(islice(self._differences(self._known), most))
+        self._is_settled = not found
+        return found
 
     def done(self, question: Question, answer: Answer) -> None:
         """Take the answer to what `due` asked last."""
+        self._is_settled = self._is_settled and isinstance(question, Put) and question.leased
         lease = names.lease_key(self.host)
         match question:
             case Read(pattern) if pattern == lease:
@@ -165,6 +184,7 @@ class Presence:
     def _join(self, sequence: int) -> None:
         self.joined = sequence
         self._known = None
+        self._is_settled = False
         self._facts = (0, b"")
 
     def _read_lease(self, found: list[Entry]) -> None:
@@ -211,16 +231,16 @@ class Presence:
             else:
                 yield Put(key, value, 0, once=f"{self.incarnation}.{self._numbers[key]}.{key}")
 
-    def _parting(self) -> Question | None:
+    def _parting(self, most: int) -> list[Question]:
         """Take away the users, the facts and at last the lease: a peer finishes what is left when this is cut short."""
         if not self._lease:
-            return None
+            return []
         if self._known is None:
-            return Read(self.own_keys)
-        for key, entry in self._known.items():
-            if key.startswith("user."):
-                return Remove(entry.sequence)
-        return Remove(self._facts[0] or self._lease)
+            return [Read(self.own_keys)]
+        users: list[Question] = [
+            Remove(entry.sequence) for key, entry in self._known.items() if key.startswith("user.")
+        ]
+        return users[:most] or [Remove(self._facts[0] or self._lease)]
 
     def _stored(self, question: Put, answer: Answer) -> None:
         if answer is None or answer == CONFLICT:

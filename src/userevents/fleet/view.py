@@ -68,15 +68,8 @@ class View:
             found[one.kind].append(one)
         self.alive = {key.host for key in found["lease"]}
         """Hosts that have a lease."""
-        self.known = {key.host for key in found["host"]}
-        """Hosts that have told about themselves and were not taken away."""
         self._users = found["user"]
         self._persistent = found["persist"]
-
-    @property
-    def gone(self) -> set[str]:
-        """Hosts without a lease of which something is left: what peers take away."""
-        return (self.known | {key.host for key in self._users}) - self.alive
 
     def events(self) -> list[Listed]:
         """Every event that is listed, by name."""
