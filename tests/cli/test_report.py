@@ -157,23 +157,6 @@ def test_a_wrong_request_is_exit_code_2_and_says_what_there_is(trace: str, argum
     assert words in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error_to_talk_about(tmp_path: Path) -> None:
-    """`report | head` ends quietly."""
-    maker = Maker()
-    one = maker.session(100)
-    for number in range(20_000):
-        one.add_values(10**9 + number, 20, number)
-    one.close()
-    maker.trace(tmp_path / "t.dat")
-    command = [sys.executable, "-c", "from userevents.cli.report import report; report()", str(tmp_path / "t.dat")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-
-
 def test_output_that_cannot_hold_a_letter_gets_an_escape(trace: str) -> None:
     """A terminal in the C locale must not make the report fail."""
     maker = Maker()

@@ -1,7 +1,10 @@
 """The command line: one file per verb, imported only when that verb is asked for."""
 
 import builtins
+import errno
 import importlib
+import signal
+import sys
 from typing import Any
 
 import click
@@ -41,6 +44,9 @@ VERBS = {
     "completion": "Print the shell code that completes commands.",
 }
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to stdout may fail with, besides EPIPE, which click takes for an end without a word."""
+
 
 class Verbs(click.Group):
     """A group that knows its verbs by name and imports one only to run it: from the file of its name, and `prefix`."""
@@ -63,6 +69,28 @@ class Verbs(click.Group):
         command: Any = getattr(module, f"{name}_" if hasattr(builtins, name) else name)
         assert isinstance(command, click.Command)
         return command
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line, on standard streams that are there; what stdout does not take is said."""
+        from .console import fail, leave_pipe, open_standard_streams
+
+        open_standard_streams()
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            leave_pipe()
+            fail(f"stdout: {error.strerror}")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb. One that Ctrl-C cuts short ends by that signal, so that a shell's loop around it ends, too."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stdout.flush()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from the table, importing none of them."""

@@ -67,6 +67,22 @@ class Stop:
         return self._came
 
 
+def open_standard_streams() -> None:
+    """Open the null device where stdin, stdout or stderr is closed: a file opened later must not get its number.
+
+    Programs that a verb starts have it, too.
+    """
+    while True:
+        fd = os.open(os.devnull, os.O_RDWR)
+        if fd > 2:
+            os.close(fd)
+            break
+        os.set_inheritable(fd, True)
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+
+
 def take_any_text() -> None:
     """Let stdout take what its encoding has no characters for: those are escaped."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)

@@ -39,7 +39,9 @@ def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> I
         first, *more = str(error).splitlines() or [type(error).__name__]
         _end(first, more)
     except OSError as error:
-        _end(f"'{error.filename or file}': {error.strerror or error}", [])
+        if error.filename is None:
+            raise  # of stdout: files that are read or made name themselves
+        _end(f"'{error.filename}': {error.strerror or error}", [])
 
 
 def _tell_notes(trace: Trace, told: int) -> int:

@@ -225,7 +225,7 @@ def open_trace(path: str) -> Trace:
 
 
 def _source(fd: int, path: str) -> Source:
-    start = os.pread(fd, len(tracedat.MAGIC), 0)
+    start = reader_of(fd, path)(0, len(tracedat.MAGIC))
     if start.startswith(wire.MAGIC):
         return RecordingSource(Recording.of_fd(fd, path))
     if start == tracedat.MAGIC:
