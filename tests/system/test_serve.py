@@ -107,6 +107,21 @@ def test_sighup_looks_again_and_goes_on(service: Service) -> None:
     assert service.end()[0] == 0
 
 
+def test_one_that_was_stopped_and_continued_serves_on(service: Service, userevents: Userevents) -> None:
+    """SIGSTOP for longer than a turn of its main thread, then SIGCONT, as Ctrl-Z and fg do: it is there again."""
+    service.start(WATCHDOG_USEC="400000")
+    service.hear("READY=1")
+    assert service.process is not None
+    for _ in range(3):
+        service.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGCONT)
+        service.told.clear()
+        assert service.hear("WATCHDOG=1")
+    assert userevents("cat", "README").returncode == 0
+    assert service.end()[0] == 0
+
+
 def test_a_socket_of_the_manager_is_served_and_stays(
     service: Service, userevents: Userevents, runtime_dir: Path
 ) -> None:

@@ -160,9 +160,9 @@ def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Lo
     turn_s = min(_TURN_S, manager.watchdog_s / 2 if manager.watchdog_s else _TURN_S)
     status = ""
     while True:
-        found = signal.sigtimedwait({*_ENDING, signal.SIGHUP}, turn_s)
-        if found is not None and found.si_signo != signal.SIGHUP:
-            log("info", f"{signal.Signals(found.si_signo).name}: ending")
+        found = _signal({*_ENDING, signal.SIGHUP}, turn_s)
+        if found is not None and found != signal.SIGHUP:
+            log("info", f"{found.name}: ending")
             return
         if served.tracer.failure is not None:
             fail(f"the tracer failed: {served.tracer.failure!r}")
@@ -172,6 +172,15 @@ def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Lo
             _reload(served, manager, log)
         lately, status = status, _status(served)  # which the loop's own thread answers: it lives
         manager.tell("WATCHDOG=1", *([f"STATUS={status}"] if status != lately else []))
+
+
+def _signal(awaited: "set[signal.Signals]", wait_s: float) -> "signal.Signals | None":
+    """Wait so long for one of these signals.
+
+    A process that was stopped, and went on when the time was up, gets a `siginfo` that nobody has filled in.
+    """
+    found = signal.sigtimedwait(awaited, wait_s)
+    return signal.Signals(found.si_signo) if found is not None and found.si_signo in awaited else None
 
 
 def _reload(served: "Serving", manager: Manager, log: Log) -> None:
