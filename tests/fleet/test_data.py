@@ -108,7 +108,7 @@ def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(wri
 
 def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
     """Lines in order of time with their hosts; SQL window by window; each ends after what was asked for."""
-    tail = start(writing, "tail", "tick", "--json", "-n", "300")
+    tail = start(writing, "tail", "tick", "--json", "-n", "1500")
     query = start(
         writing, "query", "-e", "tick", "--window", "1s", "-n", "5", "--json",
         "SELECT host, count(*) AS n, max(n) - min(n) + 1 AS span FROM tick GROUP BY host",
@@ -116,7 +116,7 @@ def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
     out, err = tail.communicate(timeout=40)
     assert tail.returncode == 0, err
     records = [json.loads(line) for line in out.splitlines()]
-    assert len(records) == 300
+    assert len(records) == 1500
     assert {record["host"] for record in records} == {"web-1", "web-2"}
     assert [record["ts_ns"] for record in records] == sorted(record["ts_ns"] for record in records)
     out, err = query.communicate(timeout=40)
@@ -151,14 +151,40 @@ def test_a_killed_recorder_goes_on_and_what_it_missed_comes_from_the_broker(writ
         for number in (1, 2):
             found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
             assert found == list(range(int(str(found[0])), int(str(found[-1])) + 1))
-    writing("disable", "tick")
-    time.sleep(1.5)  # the last counts come after the last pages: a dump in between has one without the other
     dumped = tmp_path / "kept.dat"
     assert "of 2 hosts" in writing("dump", "-o", str(dumped))
+    ends_with_its_counts(dumped)
+    writing("disable", "tick")
+
+
+def ends_with_its_counts(dumped: Path) -> None:
+    """Each host's part of a dump ends with its recording, and the books balance."""
     with open_trace(str(dumped)) as trace:
-        ledger = trace.ledger
-        assert ledger is not None
-        assert ledger.is_balanced, ledger
+        assert trace.ledger is not None
+        assert trace.ledger.is_balanced, trace.ledger
+        assert all(host.ended for host in trace.hosts)
+        assert not trace.notes
+
+
+@pytest.mark.time_limit(120)
+def test_a_dump_beside_programs_that_write_ends_with_a_hosts_counts_however_late(
+    writing: Fleet, tmp_path: Path
+) -> None:
+    """A host that stands still while it is asked to end its recording is waited for; none is cut in the middle."""
+    writing("enable", "tick")
+    time.sleep(0.5)
+    for host in ("web-2", "web-1"):
+        writing.hosts[host].send_signal(signal.SIGSTOP)
+        try:
+            dumping = start(writing, "dump", "-o", str(tmp_path / "kept.dat"))
+            time.sleep(2)
+        finally:
+            writing.hosts[host].send_signal(signal.SIGCONT)
+        _, err = dumping.communicate(timeout=30)
+        assert dumping.returncode == 0, err
+        assert "of 2 hosts" in err
+        ends_with_its_counts(tmp_path / "kept.dat")
+    writing("disable", "tick")
 
 
 @pytest.mark.time_limit(120)

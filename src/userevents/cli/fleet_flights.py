@@ -72,6 +72,7 @@ class FleetRules:
 
     async def _look_out(self, broker: "Broker") -> None:
         from ..fleet.flights import FleetFlight
+        from ..fleet.waiting import end
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -86,8 +87,7 @@ class FleetRules:
                 asking.result()
             await self._end()
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            await end(asking)
 
     def _question(self) -> dict[str, Any]:
         """What hosts are asked, in kernel text."""

@@ -88,7 +88,7 @@ class FleetRecording:
             return is_late or self._stopped or self._full or self._is_large()
 
         await collect_until(collector, is_over, lambda: self._look_around(collector))
-        self._unended = collector.unended() if wish.is_live else []
+        self._unended = collector.unended()
         self._end()
         return collector.merged
 

@@ -48,6 +48,7 @@ class Watching:
     async def _look_on(self, broker: "Broker") -> "tuple[Collector, Windows]":
         from ..fleet.collect import Collector
         from ..fleet.live import Windows
+        from ..fleet.waiting import end
         from ..host.frames import recording_header
 
         loop = asyncio.get_running_loop()
@@ -63,8 +64,7 @@ class Watching:
         try:
             await self._show_all(collector, windows, reading)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end(reading)
             await collector.give_back()
         return collector, windows
 

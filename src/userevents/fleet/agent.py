@@ -21,7 +21,7 @@ from .broker import Broker
 from .connection import Log, Settings
 from .filtering import Filtering
 from .table import Presence
-from .waiting import until
+from .waiting import end, until
 
 _END_S: Final = 5.0
 _AGAIN_S: Final = 1.0
@@ -116,9 +116,7 @@ class Agent:
             await self.ending.wait()
             await asyncio.wait(running[1:] or running, timeout=_END_S / 2)
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await end(*running)
             await self.broker.close()
 
     async def _keep(self, part: Part) -> None:

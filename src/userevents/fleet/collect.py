@@ -19,6 +19,8 @@ from . import names
 from .clock import compare
 from .merged import AgentRun, Merged, Sink
 from .stream import Reader, see_stream
+from .view import View
+from .waiting import end
 
 if TYPE_CHECKING:
     from .broker import Broker
@@ -30,15 +32,17 @@ _COMPARE_MAX_S: Final = 10.0
 END_S: Final = 5.0
 """How long hosts may take to end."""
 _ANSWER_S: Final = 2.0
-_SETTLE_S: Final = 0.5
-"""How long the last batches of a recording that was ended may be on their way."""
+_AGAIN_S: Final = 0.2
+_BEGIN_S: Final = 10.0
+"""A host that was asked to begin a recording, of which nothing came for so long, is asked again."""
 
 
 class Collector:
     """Collects what the hosts that match `hosts` (a glob) send into a sink.
 
     `patterns` are had recorded there for as long as this goes on. `is_live`: from now on, each host from a recording of
-    its own on; else what the broker has kept, up to now.
+    its own on; else what the broker has kept, up to now: the hosts that are there end their recordings for that, since
+    only the counts at a recording's end were taken at one moment with its last page.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class Collector:
         self._pattern = hosts
         self._wanted = json.dumps({"who": os.urandom(8).hex(), "patterns": list(patterns)}).encode()
         self._no_more = json.dumps({"who": json.loads(self._wanted)["who"], "patterns": []}).encode()
-        self._has_patterns = bool(patterns)
+        self._has_patterns = bool(patterns) and is_live
         self._is_live = is_live
         self._last = 0
-        self._asked: dict[str, str] = {}
-        """The run of each host's agent that was asked to begin a recording."""
+        self._late_s = 0.0
+        """When what is kept and has not ended by then is left as it is."""
+        self._closing: list[AgentRun] = []
+        self._asked: dict[str, tuple[str, float]] = {}
+        """The run of each host's agent that was asked to begin a recording, and when."""
 
     async def begin(self, stored: int | None = None) -> None:
         """See that there is a stream, and decide where to read on: behind `stored`, or where it is due."""
@@ -73,17 +80,19 @@ class Collector:
     async def _close_recordings(self) -> None:
         """Have the hosts that are there end their recordings, so that what is kept ends with their counts."""
         await self._look()
+        await asyncio.gather(*map(self._close, sorted(self.hosts)))
 
-        async def close(host: str) -> None:
-            found = await compare(self._broker, host)
-            answer = await self._ask_for_recording(host) if found else None
-            if found and answer and answer[0] == found.run:
-                self.merged.add_sample(host, found.run, found.sample)
-                run = self.merged.run_of(host, found.run)
-                run.is_ending, run.awaited = True, answer[1]
-
-        await asyncio.gather(*map(close, sorted(self.hosts)))
-        await asyncio.sleep(_SETTLE_S if self.hosts else 0)
+    async def _close(self, host: str) -> None:
+        """Have a host end its recording, however busy it is; what it sends up to that end is then waited for."""
+        deadline = time.monotonic() + END_S
+        while (answer := await self._ask_for_recording(host)) is None:
+            if time.monotonic() >= deadline:
+                return
+            await asyncio.sleep(_AGAIN_S)
+        run = self.merged.run_of(host, answer[0])
+        run.is_ending, run.awaited = True, answer[1]
+        self._closing.append(run)
+        await self._compare(host)
 
     async def lots(self) -> AsyncIterator[int]:
         """Read, and yield how many messages came each time; for what the broker has kept, until it was all read."""
@@ -91,19 +100,26 @@ class Collector:
         reader = Reader(self._broker, self.stored + 1, exact)
         asking = asyncio.create_task(self._keep_asking())
         try:
-            if not self._is_live and self.stored >= self._last:
-                return
             async for messages in reader.lots():
                 for message in messages:
                     self.merged.take(message)
                     self.stored = message.stored
                 yield len(messages)
-                if not self._is_live and (self.stored >= self._last or (not messages and reader.at_end)):
+                if asking.done():
+                    asking.result()
+                if not self._is_live and await self._has_all(reader, is_idle=not messages):
                     return
         finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            await end(asking)
             await reader.close()
+
+    async def _has_all(self, reader: Reader, *, is_idle: bool) -> bool:
+        """Whether all came that the broker has kept, and the ends of the recordings that were ended for this."""
+        if not self._late_s:
+            if self.stored < self._last and not (is_idle and await reader.is_at_end()):
+                return False
+            self._late_s = time.monotonic() + END_S
+        return all(run.is_done for run in self._closing) or time.monotonic() >= self._late_s
 
     async def ask_to_end(self) -> None:
         """Ask each host whose recording runs to end it: its last batches are then on their way."""
@@ -127,8 +143,9 @@ class Collector:
         return {run.host for run in self._running()}
 
     def unended(self) -> list[str]:
-        """Hosts whose recordings did not end."""
-        return sorted({run.host for run in self._running() if not run.is_done and not run.turns.has_ended})
+        """Hosts whose recordings did not end; of what was kept, those that are there."""
+        open_ends = {run.host for run in self._running() if not run.is_done and not run.turns.has_ended}
+        return sorted(open_ends if self._is_live else open_ends & self.hosts)
 
     def _running(self) -> list[AgentRun]:
         latest = {run.host: self.merged.latest(run.host) for run in self.merged.runs.values()}
@@ -166,23 +183,30 @@ class Collector:
     async def _look(self) -> None:
         """See which hosts are there."""
         with contextlib.suppress(NoBroker):
-            keys = await self._broker.keys("lease.*")
-            self.hosts = {host for key in keys if fnmatchcase(host := names.parse_key(key).host, self._pattern)}
+            alive = View(await self._broker.keys("lease.*")).alive
+            self.hosts = {host for host in alive if fnmatchcase(host, self._pattern)}
 
     async def _ask(self, host: str) -> None:
         """Compare a host's clock, and have it begin a recording: when it is new, and where facts may be missing."""
         if self._has_patterns:
             await self._request(host, "patterns", self._wanted)
-        found = await compare(self._broker, host)
-        if found is None:
+        run = await self._compare(host)
+        if run is None or not self._is_live or run.is_ending:
             return
-        self.merged.add_sample(host, found.run, found.sample)
-        run = self.merged.run_of(host, found.run)
-        is_new = self._asked.get(host) != found.run and not run.turns.recording
-        if self._is_live and not run.is_ending and (is_new or run.has_gap):
+        asked, when = self._asked.get(host, ("", 0.0))
+        is_new = not run.turns.recording and (asked != run.run or time.monotonic() - when > _BEGIN_S)
+        if is_new or run.has_gap:
             run.has_gap = False
             if await self._ask_for_recording(host):
-                self._asked[host] = found.run
+                self._asked[host] = run.run, time.monotonic()
+
+    async def _compare(self, host: str) -> AgentRun | None:
+        """Compare a host's clock with ours; returns the run of its agent that answered."""
+        found = await compare(self._broker, host)
+        if found is None:
+            return None
+        self.merged.add_sample(host, found.run, found.sample)
+        return self.merged.run_of(host, found.run)
 
 
 async def collect_until(collector: Collector, is_over: Callable[[], bool], told: Callable[[], None]) -> None:

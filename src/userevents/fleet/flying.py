@@ -22,6 +22,7 @@ from ..control.window import Window
 from ..errors import NoBroker, NoTracer, Refused, Unusable
 from . import names, objects
 from .local import INSTANCE
+from .waiting import end
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -206,8 +207,7 @@ class Flying:
     async def close(self) -> None:
         """End the flight."""
         if self._putting is not None:
-            self._putting.cancel()
-            await asyncio.gather(self._putting, return_exceptions=True)
+            await end(self._putting)
         await asyncio.to_thread(self.flight.close)
 
 

@@ -84,7 +84,7 @@ class AgentRun:
     @property
     def is_done(self) -> bool:
         """Whether all that is wanted of it came."""
-        return 0 < self.awaited <= self.turns.ended
+        return self.awaited > 0 and (self.turns.ended >= self.awaited or self.turns.recording > self.awaited)
 
 
 class Merged:

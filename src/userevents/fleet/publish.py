@@ -20,6 +20,7 @@ from .batches import BACKLOG_SIZE, Backlog, Batcher, Sent
 from .local import make_instance
 from .sequence import HEADER, MESSAGE_ID, Head, pack_head
 from .stream import ensure
+from .waiting import end
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -80,8 +81,7 @@ class Publisher:
                 await self._read_all(stream)
                 await self._drain()
             finally:
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+                await end(sending)
                 await asyncio.to_thread(stream.close)
         finally:
             reading.close()
@@ -120,10 +120,12 @@ class Publisher:
             self.backlog.add(batch)
         self._wake.set()
 
-    async def _ask_tracer(self, what: Callable[[InstanceControl], None]) -> None:
+    async def _ask_tracer(self, what: Callable[[InstanceControl], None]) -> bool:
         if self._control is not None:
             with contextlib.suppress(NoTracer, Refused):
                 await asyncio.to_thread(what, self._control)
+                return True
+        return False
 
     async def _drain(self) -> None:
         """Give the broker a moment to confirm what is left."""
@@ -258,10 +260,10 @@ class Publisher:
         await question.respond(b"%s %d %d" % (self.run_id.encode(), came_ns, time.monotonic_ns()))
 
     async def _on_recording(self, question: "Msg") -> None:
-        """Begin a new recording; the answer says which one ends with that."""
+        """Begin a new recording; the answer says which one ends with that. Without an answer we are asked again."""
         ends = self.batcher.recording
-        await self._ask_tracer(InstanceControl.rotate)
-        await question.respond(f"{self.run_id} {ends}".encode())
+        if await self._ask_tracer(InstanceControl.rotate):
+            await question.respond(f"{self.run_id} {ends}".encode())
 
     async def _on_patterns(self, question: "Msg") -> None:
         """Somebody looks on, and wants patterns recorded for a while (borrowed.py)."""

@@ -87,8 +87,6 @@ class Reader:
 
     def __init__(self, broker: Connection, first: int, host: str = "") -> None:
         self.next = first
-        self.at_end = False
-        """Whether the last time there was nothing more, and the broker answered."""
         self._broker = broker
         self._subject = names.data_subject(host, "pages") if host else f"{names.DATA_SUBJECT}.*.pages"
         self._pull: Any = None
@@ -110,18 +108,24 @@ class Reader:
         """Leave the stream."""
         await self._drop()
 
+    async def is_at_end(self) -> bool:
+        """Whether the broker says that there is nothing behind what was read; False where it says nothing."""
+        try:
+            found = None if self._pull is None else await self._pull.consumer_info()
+        except Exception:  # whatever is wrong with it, the next `_fetch` deals with
+            return False
+        return found is not None and not found.num_pending and found.delivered.stream_seq < self.next
+
     async def _fetch(self) -> list[Message]:
         from nats import errors
         from nats.js.errors import APIError
 
         try:
-            self.at_end = False
             if self._pull is None:
                 self._pull = await self._made()
             found = await self._pull.fetch(FETCH, timeout=_FETCH_S)
         except (errors.TimeoutError, TimeoutError):
             await self._see_consumer()
-            self.at_end = True
             return []
         except APIError as error:
             raise NoBroker(f"the stream '{names.DATA_STREAM}' cannot be read ({error.description})") from None
