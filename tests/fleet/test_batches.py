@@ -216,3 +216,25 @@ def test_batches_are_taken_in_turn_each_once_whatever_the_broker_does(data: st.D
         assert sum(each.missing for each in ready) == stored[-1] - len(stored)
         assert sum(each.missing_records for each in ready) == 10 * (stored[-1] - len(stored))
     assert turns.doubled == len(order) - len(stored) or order.index(1) > 0
+
+
+def test_one_that_is_not_stored_holds_up_what_no_consumer_would_wait_for() -> None:
+    """However many behind it are confirmed, no more go than a window behind the first that is not."""
+    backlog = Backlog()
+    for _ in range(10):
+        backlog.add(Batch(1, b"x"))
+    sent = []
+    while backlog.room(4):
+        one = backlog.take()
+        assert one is not None
+        sent.append(one.seq)
+        if one.seq != 1:
+            backlog.confirm(one.seq)
+    assert sent == [1, 2, 3, 4]
+    backlog.send_again()
+    assert backlog.room(4)
+    one = backlog.take()
+    assert one is not None
+    assert one.seq == 1
+    backlog.confirm(1)
+    assert backlog.room(4)

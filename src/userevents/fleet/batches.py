@@ -296,8 +296,11 @@ class Backlog:
         return len(self._sent)
 
     def room(self, window: int) -> bool:
-        """Whether another may be on its way beside those that are, `window` at most."""
-        return bool(self._again) or len(self._sent) < window
+        """Whether another may be on its way: less than `window` behind the first that was not confirmed.
+
+        One that is not stored for a while holds up those behind it, so that no consumer has to give it up.
+        """
+        return bool(self._again) or self._seq + 1 - self.low < window
 
     @property
     def low(self) -> int:

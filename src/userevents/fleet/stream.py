@@ -1,8 +1,9 @@
 """The stream that holds what hosts send: its limits, and reading it from any place on.
 
 Traps of the broker that are dealt with here: a stream's `max_bytes` is set aside when it is made, so a server with
-less room refuses it, and a smaller one is tried; a consumer may be gone after a change of the leader, so one that
-fails is made anew behind the last message that came.
+less room refuses it, and a smaller one is tried; a consumer may be gone after a change of the leader, and what it
+sent when a connection broke, ours or one between servers, is delivered as far as it knows, so one that fails or left
+something out is made anew behind the last message that came.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..errors import NoBroker, Refused, Unusable
+from ..errors import Malformed, NoBroker, Refused, Unusable
 from . import names
 from .asking import status_of
 from .connection import Connection
@@ -90,6 +91,9 @@ class Reader:
         self._broker = broker
         self._subject = names.data_subject(host, "pages") if host else f"{names.DATA_SUBJECT}.*.pages"
         self._pull: Any = None
+        self._connections = 0
+        self._taken = 0
+        """How many messages of this consumer were taken: it numbers them from 1."""
         self._idle = 0
 
     async def lots(self) -> AsyncIterator[list[Message]]:
@@ -121,6 +125,8 @@ class Reader:
         from nats.js.errors import APIError
 
         try:
+            if self._connections != self._broker.connections:
+                await self._drop()
             if self._pull is None:
                 self._pull = await self._made()
             found = await self._pull.fetch(FETCH, timeout=_FETCH_S)
@@ -131,9 +137,15 @@ class Reader:
             raise NoBroker(f"the stream '{names.DATA_STREAM}' cannot be read ({error.description})") from None
         except (errors.Error, OSError) as error:
             raise NoBroker(f"the stream cannot be read ({str(error) or type(error).__name__})") from None
-        messages = [message for each in found if (message := _message(each)) and message.stored >= self.next]
-        if messages:
-            self.next = messages[-1].stored + 1
+        messages = []
+        for each in found:
+            stored, number = each.metadata.sequence.stream, each.metadata.sequence.consumer
+            if number != self._taken + 1:  # one before it was lost on the way: read on from there, with another
+                await self._drop()
+                break
+            self._taken, self.next = number, stored + 1
+            if message := _message(each, stored):
+                messages.append(message)
         return messages
 
     async def _made(self) -> Any:
@@ -148,20 +160,23 @@ class Reader:
             mem_storage=True,
             num_replicas=1,
         )
+        self._connections, self._taken = self._broker.connections, 0
         stream = self._broker.client.jetstream(timeout=2)
         return await stream.pull_subscribe(self._subject, stream=names.DATA_STREAM, config=config)
 
     async def _see_consumer(self) -> None:
-        """Nothing came: see now and then whether that is because the consumer is gone."""
+        """Nothing came: see now and then whether that is because the consumer is gone, or what it sent."""
         from nats import errors
         from nats.js.errors import APIError
 
         self._idle += 1
         if self._idle % 8 == 0 and self._pull is not None:
             try:
-                await self._pull.consumer_info()
+                found = await self._pull.consumer_info()
             except (errors.Error, APIError, OSError, TimeoutError):
                 raise NoBroker("the consumer is gone") from None
+            if found.delivered.consumer_seq > self._taken:
+                raise NoBroker("messages were lost on the way")
 
     async def _drop(self) -> None:
         pull, self._pull = self._pull, None
@@ -171,12 +186,11 @@ class Reader:
                     await pull.unsubscribe()
 
 
-def _message(found: "Msg") -> Message | None:
+def _message(found: "Msg", stored: int) -> Message | None:
     """Read a message of the stream; None for one whose subject is none of a host."""
     parts = found.subject.split(".")
     try:
         host = names.decode(parts[-2])
-        stored = found.metadata.sequence.stream
-    except (LookupError, ValueError):
+    except (LookupError, Malformed):
         return None
     return Message(stored, host, (found.headers or {}).get("Userevents"), found.data)
