@@ -186,6 +186,19 @@ def test_run_works_in_a_container_that_gives_the_device(container: Container, na
     assert "1 expectation met" in done.stderr
 
 
+@pytest.mark.parametrize("door", ["fuse", "seccomp", "socket"])
+def test_run_works_where_the_calls_on_other_processes_memory_are_forbidden(
+    container: Container, native: Callable[[str], str], door: str
+) -> None:
+    """Container managers have long done so: what they still allow does as well, from the first event on."""
+    forbid = f"{container.python} {ROOT}/tests/doors/forbid.py process_vm_readv process_vm_writev --"
+    program = f"timeout 0.5 {native('ticker')} {TRACING}/user_events_data beat"
+    inside = f"{forbid} {container.words('run', '--door', door, '--expect', 'beat')} -- {program}"
+    done = container.run(f"{own_device()}\n----\n{inside}")
+    assert done.returncode == 124, done.stderr
+    assert "1 expectation met" in done.stderr
+
+
 def test_a_tree_from_outside_serves_a_container(
     container: Container, native: Callable[[str], str], runtime_dir: Path, place: Path
 ) -> None:

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 import pytest
 
 from userevents.engine import Fault
+from userevents.host import memory_file
 from userevents.host.guard import Guards
-from userevents.host.remote import RemoteMemory
+from userevents.host.remote import RemoteMemory, out_of_reach
 
 PAGE: Final = mmap.PAGESIZE
 PROT_NONE: Final = 0
@@ -27,9 +28,10 @@ class Other(NamedTuple):
     none: int
 
 
-@pytest.fixture
-def other() -> Iterator[Other]:
-    """A forked process: what is mapped here is at the same place there."""
+@pytest.fixture(params=["calls", "file"])
+def other(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Other]:
+    """A forked process: what is mapped here is at the same place there. By the calls, and by the file."""
+    monkeypatch.setattr(memory_file, "is_needed", lambda: request.param == "file")
     with mmap.mmap(-1, 3 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
         pages[:] = b"good".ljust(PAGE, b".") + b"read".ljust(PAGE, b",") + b"none".ljust(PAGE, b";")
         view = ctypes.c_char.from_buffer(pages)
@@ -113,3 +115,22 @@ def test_guarded_memory_is_not_touched_before_its_time(other: Other) -> None:
         assert other.memory.read_both(other.good, 4, other.read_only) == (b"good", None)
     finally:
         guards.close()
+
+
+def test_bits_of_pages_that_may_not_be_written_are_left(other: Other) -> None:
+    """A bit is set alone; neither way forces itself into a page."""
+    other.memory.write_bit(other.good, 9, 4, True)
+    assert other.memory.read(other.good, 4) == bytes((ord("g"), ord("o") | 2)) + b"od"
+    assert other.memory.bit(other.good, 9) == 1
+    for addr in (other.read_only, other.none):
+        with pytest.raises(Fault):
+            other.memory.write_bit(addr, 9, 4, True)
+    assert other.memory.read(other.read_only, 4) == b"read"
+
+
+def test_a_child_is_within_reach_and_a_process_that_is_gone_is_not(other: Other) -> None:
+    """It is asked before a program is started behind a door."""
+    assert out_of_reach(other.memory.pid) is None
+    os.kill(other.memory.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, other.memory.pid, os.WEXITED | os.WNOWAIT)
+    assert out_of_reach(other.memory.pid) is not None

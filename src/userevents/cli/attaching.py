@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import Unusable
+from ..host.process import ptrace_scope
 from ..providers import attached
 from ..providers.environment import python_version
 from .launch import shown_command
 
 OLDEST = (3, 14)
-YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(attached.__file__)))
 _CALL = """\
 import sys
@@ -240,15 +240,6 @@ def _reason(pid: int, told: str) -> str:
     if told.startswith("PermissionError") or "ermission denied" in told or "not permitted" in told:
         return f"may not be attached to: {forbidden(pid, ptrace_scope(), is_root=os.geteuid() == 0)}"
     return f"cannot be attached to: {told or 'its Python said nothing'}"
-
-
-def ptrace_scope() -> int:
-    """Return Yama's setting: 0 where users may trace all their processes, and where there is no Yama."""
-    try:
-        with open(YAMA, encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 0
 
 
 def forbidden(pid: int, scope: int, *, is_root: bool) -> str:

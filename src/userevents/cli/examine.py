@@ -20,12 +20,12 @@ from ..control import Tracer as TracerControl
 from ..doors.fuse import DetachedMount, PrivateMount
 from ..doors.fuse.private import PLACES
 from ..doors.seccomp import FilteredProgram
-from ..engine import Fault
 from ..errors import NoTracer, Refused, Unusable
+from ..host import memory_file
 from ..host.proc_events import ProcEvents
-from ..host.remote import RemoteMemory
+from ..host.process import ptrace_scope
+from ..host.remote import out_of_reach
 from ..session import directory, layout
-from .attaching import YAMA, ptrace_scope
 from .console import human_size
 from .reach import join
 
@@ -233,18 +233,15 @@ def _memory() -> Iterator[Finding]:
     """Read the memory of a child, as a door does for each call of a native program."""
     child = subprocess.Popen(["/bin/sh", "-c", "read line"], stdin=subprocess.PIPE)
     try:
-        memory = RemoteMemory(child.pid)
-        with open(f"/proc/{child.pid}/maps", encoding="ascii", errors="replace") as maps:
-            addr = int(maps.readline().partition("-")[0], 16)
-        memory.read(addr, 8)
-        memory.close()
-    except (OSError, Fault, ValueError) as error:
-        advice = f"sysctl kernel.yama.ptrace_scope=0 ({YAMA}), or root; in a container --cap-add SYS_PTRACE"
-        yield Finding("Native programs", "their memory", "no", f"a child's cannot be read: {error}", advice)
-    else:
-        yield Finding("Native programs", "their memory", "ok", "can be read, and enable bits set")
+        why = out_of_reach(child.pid)
     finally:
         child.communicate()
+    if why is None:
+        slowly = "; by /proc/PID/mem: a sandbox forbids the calls" if memory_file.is_needed() else ""
+        yield Finding("Native programs", "their memory", "ok", f"can be read, and enable bits set{slowly}")
+    else:
+        told, _, advice = why.partition("; ")
+        yield Finding("Native programs", "their memory", "no", f"a child's is out of reach: {told}", advice)
 
 
 def _proc_events() -> Iterator[Finding]:

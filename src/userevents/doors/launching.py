@@ -8,6 +8,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ..errors import Unusable
+from ..host.remote import out_of_reach
+
 LAUNCHER: Final = os.path.join(os.path.dirname(__file__), "launcher.py")
 _MESSAGE: Final = 4096
 _FDS: Final = 4
@@ -43,6 +46,15 @@ class Launched:
         except BaseException:
             self.give_up()
             raise
+
+    def require_memory(self) -> None:
+        """Give up, and raise `Unusable`, where we may not read the program's memory: every registration would fail."""
+        why = out_of_reach(self.process.pid)
+        if why is not None:
+            self.give_up()
+            for fd in self.fds:
+                os.close(fd)
+            raise Unusable(f"the program's memory is out of reach: {why}")
 
     def go(self) -> None:
         """Let the program begin. Raises `LaunchFailed` where the kernel cannot run it."""

@@ -6,6 +6,7 @@ import os
 from struct import Struct
 
 _AUXV = Struct("@NN")
+_YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _AT_RANDOM = 25
 _STAT_SIZE = 4096
 _CPU_PLACE = 36
@@ -133,6 +134,15 @@ def _random_bytes(pid: int) -> bytes:
 
 def _whole(data: bytes, size: int) -> bytes:
     return data[: len(data) // size * size]
+
+
+def ptrace_scope() -> int:
+    """Return Yama's setting: 0 where users may look at all their processes, and where there is no Yama."""
+    try:
+        with open(_YAMA, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
 
 
 def is_privileged(tid: int) -> bool:

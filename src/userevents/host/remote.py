@@ -2,8 +2,9 @@
 
 `process_vm_readv` and `process_vm_writev` do what the owner of the pages may do: a word on a read-only page is a
 fault. An open ``/proc/PID/mem`` stays with the memory it was opened on, so that after an exec a bit is not
-written into the program that came after (a registration looks for that when it begins, and not again). Where a
-`Guard` is given, nothing is waited for longer than it allows.
+written into the program that came after (a registration looks for that when it begins, and not again). Where the
+calls are forbidden, that file does all (`memory_file`). Where a `Guard` is given, nothing is waited for longer than it
+allows.
 """
 
 import ctypes
@@ -13,8 +14,10 @@ from struct import Struct
 from typing import Final, TypeVar
 
 from ..engine import Fault
+from . import memory_file
 from .errand import Late
 from .guard import Guard
+from .process import ptrace_scope
 
 T = TypeVar("T")
 
@@ -42,8 +45,9 @@ class RemoteMemory:
         self._vectors = bytearray(_VECTORS.size)
         self._buffer_at = _address(self._buffer)
         self._one, self._two = _arguments(pid, self._vectors, 1), _arguments(pid, self._vectors, 2)
+        self._by_file = memory_file.is_needed()
         try:
-            self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(f"/proc/{pid}/mem", (os.O_RDWR if self._by_file else os.O_RDONLY) | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
 
@@ -141,10 +145,21 @@ class RemoteMemory:
         return self._call(call, self._two)
 
     def _call(self, call: "ctypes._NamedFuncPointer", arguments: _Arguments) -> int:
+        if self._by_file:
+            return self._call_by_file(writes=call is _writev, is_two=arguments is self._two)
         if self.guard is None:
             moved: int = call(*arguments)
             return moved
         return self._guarded(self.guard, lambda: int(call(*arguments)))
+
+    def _call_by_file(self, *, writes: bool, is_two: bool) -> int:
+        _, _, addr, size, other, more = _VECTORS.unpack(self._vectors)
+        pieces = [(addr, size), (other, more)] if is_two else [(addr, size)]
+
+        def move() -> int:
+            return memory_file.move(self._fd, self.pid, self._buffer, pieces, writes=writes)
+
+        return move() if self.guard is None else self._guarded(self.guard, move)
 
     def _pread(self, addr: int) -> bytes:
         """The byte at `addr`; empty once the memory is gone. Raises `OSError` where there is none."""
@@ -176,6 +191,32 @@ def read_text(pid: int, addr: int, limit: int) -> bytes | None:
     finally:
         memory.close()
     return None
+
+
+def out_of_reach(pid: int) -> str | None:
+    """Return why the memory of a process that we started is out of our reach, and the way out; None if it is not."""
+    try:
+        with open(f"/proc/{pid}/maps", encoding="ascii", errors="replace") as maps:
+            addr = int(maps.readline().partition("-")[0], 16)
+        with open(f"/proc/{pid}/mem", "rb+", buffering=0):
+            pass
+        memory = RemoteMemory(pid)
+        try:
+            memory.read(addr, 1)
+        finally:
+            memory.close()
+    except (OSError, Fault, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else "it cannot be read"
+        return f"{told}; {_way_to_memory()}"
+    return None
+
+
+def _way_to_memory() -> str:
+    scope = ptrace_scope()
+    if scope:
+        who = "forbids it to everybody until the machine starts anew" if scope > 2 else "leaves it to root"
+        return f"kernel.yama.ptrace_scope is {scope}, which {who}" + ("" if scope > 2 else "; 1 would do")
+    return "a sandbox around us forbids it; in a container --cap-add SYS_PTRACE"
 
 
 def _arguments(pid: int, vectors: bytearray, pieces: int) -> _Arguments:

@@ -31,6 +31,7 @@ class PrivateMount:
             self._launched = Launched(["private", *PLACES], path, argv, env)
         except LaunchFailed as failed:
             raise _unusable("a private mount", failed) from None
+        self._launched.require_memory()
         self.process = self._launched.process
         self.mounted = Mounted(self._launched.fds[0], "")
 

@@ -9,10 +9,10 @@ from typing import Final
 
 from ...abi import seccomp
 from ...errors import Unusable
+from ...host.process import ptrace_scope
 from ..launching import Launched, LaunchFailed
 from . import filter as filters
 
-_YAMA: Final = "/proc/sys/kernel/yama/ptrace_scope"
 _WAYS_OUT: Final = {
     errno.EBUSY: (
         "a container manager, or a 'run' around this one, listens already, and there is one listener; use --door fuse,"
@@ -34,13 +34,14 @@ class FilteredProgram:
     def __init__(self, path: str, argv: Sequence[str], env: Mapping[str, str], *, ioctls: bool) -> None:
         numbers = filters.machine()
         code = filters.program(numbers, ioctls=ioctls)
-        self._require_memory()
         try:
             self._launched = Launched(["filtered", str(numbers.seccomp), code.hex()], path, argv, env)
         except LaunchFailed as failed:
             why = os.strerror(failed.number) if failed.number else "its process ended before it told why"
             way_out = _WAYS_OUT.get(failed.number, "use --door fuse")
             raise Unusable(f"the program cannot be supervised: {failed.what}: {why}; {way_out}") from None
+        self._launched.require_memory()
+        self._stay_ancestor()
         self.process = self._launched.process
         self.listener = self._launched.fds[0]
 
@@ -52,20 +53,10 @@ class FilteredProgram:
         """It shall not begin."""
         self._launched.give_up()
 
-    def _require_memory(self) -> None:
-        """See to it that we may read the memory of the program's descendants, also when their parents are gone.
-
-        Where Yama lets only ancestors do so, orphans have to become our children. Raises `Unusable` where nobody may.
-        """
-        try:
-            with open(_YAMA, encoding="ascii") as file:
-                scope = int(file.read())
-        except (OSError, ValueError):
+    def _stay_ancestor(self) -> None:
+        """Have orphans of the program's become our children: Yama may let only ancestors read their memory."""
+        if ptrace_scope() == 0 or os.geteuid() == 0:
             return
-        if scope == 0 or os.geteuid() == 0:
-            return
-        if scope > 1:
-            raise Unusable(f"other programs' memory cannot be read here ({_YAMA} is {scope}); 1 would do")
         ctypes.CDLL(None).prctl(seccomp.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, self._reap)
 
