@@ -96,6 +96,14 @@ def kernel(arguments: list[str]) -> int:
     return _become([str(PYTHON), "-P", str(ROOT / "tools" / "kernel" / "__main__.py"), *arguments])
 
 
+def containers(arguments: list[str]) -> int:
+    """Try every recipe for containers with Docker, or another engine (./dev containers podman); as root."""
+    environment.ensure("run")
+    from tools import containers
+
+    return containers.main(arguments)
+
+
 def check(arguments: list[str]) -> int:
     """Check style, types, imports between rooms and docs: fast, for before a commit."""
     if arguments:
@@ -192,13 +200,16 @@ def clean(arguments: list[str]) -> int:
 
 VERBS: Final[dict[str, Callable[[list[str]], int]]] = {
     verb.__name__: verb
-    for verb in (setup, demo, test, soak, suites, fuzz, vectors, kernel, check, bench, native, docs, fix, clean)
+    for verb in (
+        *(setup, demo, test, soak, suites, fuzz, vectors, kernel, containers),
+        *(check, bench, native, docs, fix, clean),
+    )
 }
 
 
 def usage() -> str:
     """Return the list of verbs, as `./dev help` prints it."""
-    lines = [f"    {name:<8}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    lines = [f"    {name:<11}{(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
     chosen = f"Python {sys.version.split()[0]}; USEREVENTS_PYTHON=/path/to/another chooses another"
     return "\n".join(["usage: ./dev VERB [ARGUMENTS]", "", *lines, "", chosen])
 
