@@ -159,4 +159,5 @@ def see_numbers(out: Path) -> None:
         assert {process.comm.partition(":")[0] for process in ledger.processes} == set(HOSTS)
         others = [process for process in ledger.processes if not process.comm.startswith("three")]
         assert all(process.is_balanced and not process.lost for process in others), ledger.losses()
+        assert ledger.is_balanced, (ledger, trace.notes)
         assert all("host 'three'" in note for note in trace.notes), trace.notes

@@ -234,6 +234,28 @@ def test_a_killed_one_is_replaced_and_nothing_declared_is_lost(service: Service,
     assert service.end()[0] == 0
 
 
+def test_what_a_killed_one_had_enabled_stays_so_for_who_comes_back_late(
+    service: Service, userevents: Userevents
+) -> None:
+    """A fleet whose broker is slow, say, asks the next tracer after more than a second: no event is missing."""
+    service.start()
+    service.hear("READY=1")
+    program = userevents.python(PROGRAM)
+    service.hear("STATUS=1 program, 1 event")
+    first = userevents.record("-o", "a.dat")
+    assert service.process is not None
+    service.process.kill()
+    userevents.end(first, signal.SIGKILL)
+    service.process.communicate(timeout=20)
+    service.start()
+    service.hear("STATUS=1 program, 1 event")
+    time.sleep(1.3)
+    program.communicate("\n", timeout=20)
+    second = userevents.record("-o", "b.dat")
+    assert "7 events of 1 program" in userevents.end(second)
+    assert service.end()[0] == 0
+
+
 def test_logs_can_be_json(service: Service) -> None:
     """Each line is an object with time, level and message."""
     service.start("--json")

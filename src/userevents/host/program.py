@@ -24,7 +24,7 @@ from .memory import give_back, give_back_unused, has_memory
 
 _GROW_ABOVE = 0.5
 _GROWTH = 4
-_NEW_S = 1.0
+_NEW_S = 10.0  # a fleet's broker may be slow to say what is wished
 
 
 class RingWish(NamedTuple):
