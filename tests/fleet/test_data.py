@@ -107,12 +107,22 @@ def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(wri
 
 
 def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
-    """Lines in order of time with their hosts; SQL window by window; each ends after what was asked for."""
+    """Lines in order of time with their hosts; SQL window by window; each ends after what was asked for.
+
+    With --where only lines that pass, while others miss nothing; what is no filter is refused at once.
+    """
+    assert "is no filter" in writing("tail", "tick", "--where", "(n > 5", code=1)
     tail = start(writing, "tail", "tick", "--json", "-n", "1500")
     query = start(
         writing, "query", "-e", "tick", "--window", "1s", "-n", "5", "--json",
         "SELECT host, count(*) AS n, max(n) - min(n) + 1 AS span FROM tick GROUP BY host",
     )  # fmt: skip
+    chosen = start(writing, "tail", "tick", "--where", "of == 2 && n & 1", "--json", "-n", "50")
+    out, err = chosen.communicate(timeout=40)
+    assert chosen.returncode == 0, err
+    numbers = [json.loads(line) for line in out.splitlines()]
+    assert [found["fields"]["n"] for found in numbers] == [numbers[0]["fields"]["n"] + 2 * at for at in range(50)]
+    assert {(found["host"], found["fields"]["n"] & 1) for found in numbers} == {("web-2", 1)}
     out, err = tail.communicate(timeout=40)
     assert tail.returncode == 0, err
     records = [json.loads(line) for line in out.splitlines()]

@@ -11,7 +11,9 @@ from userevents.buffer import PageBuilder
 from userevents.buffer import stream as wire
 from userevents.fields import Field, parse_fields
 from userevents.fields.filter import parse_filter
-from userevents.fleet.filtering import Filtering
+from userevents.fleet.filtering import Chosen, Filtering
+from userevents.fleet.merged import Sample
+from userevents.fleet.sequence import Head, Ready
 from userevents.formats import open_trace
 
 EVENTS = {20: "tick u32 a; __rel_loc char[] path", 21: "tock u32 a"}
@@ -122,3 +124,55 @@ def test_whole_pages_are_filtered_record_by_record(values: list[int], limit: int
 
 def _body(number: int, value: int) -> bytes:
     return number.to_bytes(2, "little") + bytes(2) + (1).to_bytes(4, "little") + value.to_bytes(4, "little")
+
+
+class _Kept:
+    """A sink that keeps what comes."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+
+    def host(self, scope: int, name: str, number: int, run: str) -> None:
+        """Nothing."""
+
+    def clock(self, scope: int, sample: Sample) -> None:
+        """Nothing."""
+
+    def batch(self, scope: int, ready: Ready, stored: int, upto: int) -> None:
+        """Keep it."""
+        self.payloads.append(ready.payload)
+
+
+def _sent(payload: bytes) -> Ready:
+    return Ready(Head("r", 1, 1, 1, 0, 0, 0, 0), payload)
+
+
+def test_who_looks_on_gets_what_passes_and_nothing_of_an_event_that_lacks_a_field(tmp_path: Path) -> None:
+    """As the local tail leaves out an event to which its filter cannot be applied, and says why."""
+    kept = _Kept()
+    chosen = Chosen(kept, ["t*"], 'path ~ "/1*"')
+    chosen.host(1, "web", 1, "r")
+    chosen.batch(1, _sent(_maker().data()), 1, 0)
+    part = tmp_path / "x.part"
+    part.write_bytes(kept.payloads[0])
+    with open_trace(str(part)) as trace:
+        found = [(each.event.name, int(str(each.values["a"]))) for each in trace.records()]
+    assert set(found) == {("tick", a) for a in range(40) if str(a).startswith("1")}
+    assert "Field not found" in chosen.refused()["user_events:tock"]
+    assert len(chosen.refused()) == 1
+
+
+@given(st.data())
+def test_what_a_hostile_host_sends_is_left_out_and_harms_nobody(data: st.DataObject) -> None:
+    """Frames of any bytes end in time, without an error."""
+    raw = bytearray(_DATA)
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(wire.START.size, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    kept = _Kept()
+    chosen = Chosen(kept, ["*"], "a < 10")
+    chosen.host(1, "web", 1, "r")
+    chosen.batch(1, _sent(bytes(raw[wire.START.size :])), 1, 0)
+    assert len(kept.payloads) + chosen.unreadable == 1
+
+
+_DATA = _maker().data()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import time_option
+from .console import fail, time_option
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
 from .options import quiet_option
 
@@ -18,6 +18,7 @@ _WINDOW_S = 0.2
 @click.command()
 @fleet_options
 @host_option
+@click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'latency_ns > 1000'.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a record.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="End after N records.")
 @click.option(
@@ -30,6 +31,7 @@ def tail(
     servers: str,
     credentials: Credentials,
     hosts: str,
+    where: str,
     as_json: bool,
     limit: int | None,
     delay: float,
@@ -39,15 +41,20 @@ def tail(
     """Show the events that EVENT... ([SYSTEM:]EVENT with * ? []) names on the hosts of the fleet, until Ctrl-C.
 
     They are recorded there for as long as this runs, where they are not already. Times are of this machine's monotonic
-    clock; ~ marks a record that may have come before one of another host above it.
+    clock; ~ marks a record that may have come before one of another host above it. EXPR is a filter as the kernel has
+    them, and is applied here: 'fleet filter' keeps on its host what does not pass, for everybody.
 
     \b
-    userevents fleet tail request
+    userevents fleet tail request --where 'latency_ns > 1000000'
     userevents fleet tail 'http_*' --host 'web-*' --json | jq .fields
     """
+    from ..fields.filter import syntax_problem
     from .fleet_watching import Watch, Watching
+    from .reach import kernel_text
 
-    watch = Watch(hosts, events, _WINDOW_S, delay, False, quiet)
+    if problem := syntax_problem(kernel_text(where)) if where else None:
+        fail(f"'{where}' is no filter: {problem}")
+    watch = Watch(hosts, events, _WINDOW_S, delay, False, quiet, where)
     Watching(watch, _Lines(as_json, limit).show).run(servers, credentials)
 
 

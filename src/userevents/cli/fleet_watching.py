@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .console import count, leave_pipe, reader_left, say, take_any_text, warn
 from .fleeting import Credentials, with_broker
+from .reach import shown
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
     from ..fleet.collect import Collector
+    from ..fleet.filtering import Chosen
     from ..fleet.live import Window, Windows
 
 Show = Callable[["Window"], bool]
@@ -29,6 +31,8 @@ class Watch(NamedTuple):
     has_all_events: bool
     """Whether a window knows events of which it has no record."""
     quiet: bool
+    where: str = ""
+    """A filter that records have to pass."""
 
 
 class Watching:
@@ -38,15 +42,20 @@ class Watching:
         self._watch = watch
         self._show = show
         self._over = False
+        self._chosen: Chosen | None = None
+        self._told: set[str] = set()
 
     def run(self, servers: str, credentials: Credentials) -> None:
         """Look on; what was lost is said at the end."""
         take_any_text()
         collector, windows = with_broker(servers, credentials, self._look_on)
         _tell_lost(collector, windows)
+        if self._chosen and self._chosen.unreadable:
+            warn(f"what hosts sent could not be read, and was left out, {count(self._chosen.unreadable, 'time')}")
 
     async def _look_on(self, broker: "Broker") -> "tuple[Collector, Windows]":
         from ..fleet.collect import Collector
+        from ..fleet.filtering import Chosen
         from ..fleet.live import Windows
         from ..fleet.waiting import end
         from ..host.frames import recording_header
@@ -58,7 +67,8 @@ class Watching:
         header = {**recording_header(), "patterns": list(watch.patterns)}
         lengths = int(watch.window_s * 1e9), int(watch.delay_s * 1e9)
         windows = Windows(header, time.monotonic_ns(), *lengths, has_all_events=watch.has_all_events)
-        collector = Collector(broker, windows, watch.hosts, watch.patterns)
+        sink = self._chosen = Chosen(windows, watch.patterns, watch.where) if watch.where else None
+        collector = Collector(broker, sink or windows, watch.hosts, watch.patterns)
         await collector.begin()
         reading = asyncio.create_task(self._read(collector))
         try:
@@ -82,12 +92,20 @@ class Watching:
                 told = True
                 if not collector.hosts:
                     say(f"no host that matches '{self._watch.hosts}' is in the fleet; waiting for one")
+            self._tell_refused()
             for window in windows.closed(time.monotonic_ns()):
                 if self._over or not self._show_one(window):
                     return
             if reader_left():
                 return
             await asyncio.sleep(min(self._watch.window_s / 4, 0.05))
+
+    def _tell_refused(self) -> None:
+        """Say once to which events the filter cannot be applied."""
+        for event, why in self._chosen.refused().items() if self._chosen else ():
+            if event not in self._told:
+                self._told.add(event)
+                warn(f"{shown(event)} is left out: {why}")
 
     def _show_one(self, window: "Window") -> bool:
         try:
