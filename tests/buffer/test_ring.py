@@ -1,5 +1,7 @@
 """The ring of one CPU: what it keeps, what it gives up, and both ways of reading it."""
 
+import random
+
 import pytest
 
 from tests.buffer import recorded
@@ -195,3 +197,37 @@ def test_a_record_that_is_not_the_last_or_was_read_or_has_no_room_stays_as_it_is
     ring.consume()
     assert not ring.extend(b"b" * 20, b"more")
     assert not CpuRing(4).extend(b"b" * 20, b"more")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_the_appender_writes_what_write_writes(overwrite: bool) -> None:
+    """In C or in Python: whatever the sizes, the times and what happens to the ring in between."""
+    luck, times = random.Random(7), [5]
+    for page_size in (4096, 8192):
+        one, other = CpuRing(3, page_size), CpuRing(3, page_size)
+        append = one.appender(lambda: times[-1], b"1234567", 2, 4000, overwrite=overwrite)
+        for _ in range(4000):
+            times[-1] += luck.choice([0, 1, 90, -3, 1 << 27, 1 << 40])
+            payload = luck.randbytes(luck.choice([0, 1, 2, 3, 50, 104, 105, 106, 900, 4000, 4001]))
+            if append(bytearray(payload) if luck.random() < 0.5 else payload):
+                other.write(times[-1], b"1234567" + payload, overwrite=overwrite)
+            else:
+                assert not 2 <= len(payload) <= 4000
+            if luck.random() < 0.05:
+                chosen = luck.choice(["consume", "discard", "read_page", "peek"])
+                assert getattr(one, chosen)() == getattr(other, chosen)()
+        counts = [(ring.entries, ring.overrun, ring.dropped, ring.read_events, ring.too_large) for ring in (one, other)]
+        assert counts[0] == counts[1]
+        assert list(one) == list(other)
+
+
+def test_the_appender_hands_on_what_its_clock_raises() -> None:
+    """Nothing is counted then; what is no bytes is refused."""
+    ring = CpuRing(2)
+    append = ring.appender(iter([1]).__next__, b"12345678", 0, 100, overwrite=True)
+    assert append(b"abcd")
+    with pytest.raises(StopIteration):
+        append(b"abcd")
+    with pytest.raises(TypeError):
+        append(7)  # type: ignore[arg-type]
+    assert ring.entries == 1

@@ -8,6 +8,7 @@ static const struct {
     {&run_spec, &run_type},         {&batch_spec, &batch_type}, {&merge_spec, &merge_type},
     {&encoder_spec, &encoder_type}, {&rows_spec, &rows_type},   {&columns_spec, &columns_type},
     {&chunk_spec, &chunk_type},     {&transcoder_spec, &transcoder_type},
+    {&page_state_spec, &page_state_type}, {&ring_state_spec, &ring_state_type}, {&appender_spec, &appender_type},
 };
 
 static int add_types(PyObject *module)
@@ -25,6 +26,7 @@ static int add_types(PyObject *module)
 
 static PyMethodDef module_methods[] = {
     {"runs_in", runs_in, METH_VARARGS, "Walk pages that lie behind each other; None for one that is none."},
+    {"appender", appender, METH_VARARGS, "The short way of a thread's records of an event into a ring."},
     {NULL},
 };
 

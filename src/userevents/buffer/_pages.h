@@ -1,7 +1,7 @@
 /* What the files of the _pages extension share: the walked page, batches of records in time order, small helpers.
  *
  * The extension does per record what the pure-Python files of this room and of formats/ do: walk pages, merge
- * them by time, put records into pages again, decode them into rows or Arrow columns. Those files are the
+ * them by time, put records into pages, decode them into rows or Arrow columns. Those files are the
  * reference; one test suite runs on both. Everything in a page is untrusted: every read is checked against it.
  *
  * Plain C, limited API of 3.11: one file for 3.11 and later. The GIL is held throughout; where there is none, the lock
@@ -116,9 +116,9 @@ typedef struct {
 } Batch;
 
 extern PyTypeObject *run_type, *batch_type, *merge_type, *encoder_type, *rows_type, *columns_type, *chunk_type,
-    *transcoder_type;
+    *transcoder_type, *page_state_type, *ring_state_type, *appender_type;
 extern PyType_Spec run_spec, batch_spec, merge_spec, encoder_spec, rows_spec, columns_spec, chunk_spec,
-    transcoder_spec;
+    transcoder_spec, page_state_spec, ring_state_spec, appender_spec;
 
 /* A field as fields/payload.py plans to read it: its kind, start, end, and whether a number is signed. */
 enum { INTEGER, FLOAT, BYTES, TEXT, DATA_BYTES, DATA_TEXT, REL_BYTES, REL_TEXT, REST, KINDS };
@@ -136,6 +136,7 @@ typedef struct {
 
 Reading *read_plan(PyObject *readings, Py_ssize_t *count);
 PyObject *runs_in(PyObject *module, PyObject *args);
+PyObject *appender(PyObject *module, PyObject *args);
 static inline int is_text(int kind) { return kind < REST && kind & 1 && kind != FLOAT; }
 
 /* Where a record holds a field, text with all that follows its NUL. Source: user_events contract, fields.md section 4. */

@@ -4,7 +4,7 @@ Source: user_events contract, ringbuffer.md section 5.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from ..abi.ring_buffer import (
     TYPE_LEN_TIME_STAMP,
 )
 from ..errors import Malformed
+from .native import PageState, RingState, native
 from .page import PageBuilder, encoded, records
 
 MIN_PAGES = 2
@@ -53,7 +54,7 @@ class _Page:
         return self._records[self.read :] if self.read else self._records
 
 
-class _Tail(PageBuilder):
+class _Tail(PageState, PageBuilder):
     """The page that is being filled."""
 
     def append_stamped(self, ts_ns: int, body: bytes) -> bool:
@@ -88,7 +89,7 @@ class _Tail(PageBuilder):
         return True
 
 
-class CpuRing:
+class CpuRing(RingState):
     """The records of one CPU, at most `pages` pages of `page_size` bytes. Single-threaded; time is passed in."""
 
     def __init__(self, pages: int, page_size: int = PAGE_SIZE) -> None:
@@ -171,6 +172,27 @@ class CpuRing:
         self._tail_entries += 1
         self.entries += 1
         return True
+
+    def appender(
+        self, now: Callable[[], int], head: bytes, smallest: int, largest: int, *, overwrite: bool
+    ) -> Callable[[bytes | bytearray], bool]:
+        """Return what writes records that are `head` and a payload of `smallest` to `largest` bytes, stamped by `now`.
+
+        It returns whether the payload was of such a size; of any other it does nothing.
+        """
+        if native is not None:
+            found: Callable[[bytes | bytearray], bool]
+            found = native.appender(self, now, head, smallest, largest, overwrite)
+            return found
+        write = self.write
+
+        def append(payload: bytes | bytearray) -> bool:
+            if not smallest <= len(payload) <= largest:
+                return False
+            write(now(), head + payload, overwrite=overwrite)
+            return True
+
+        return append
 
     def extend(self, body: bytes, more: bytes) -> bool:
         """Make the last record longer, which has this body; False where another came, it was read, or has no room."""

@@ -41,15 +41,7 @@ def find_sink(event: UserEvent, writer: Writer) -> Sink | None:
     header, needed, found = record_body(event.id, writer.tid, b""), min_payload(event.fields), checks(event.fields)
     if len(places) == 1 and not found:
         ((ring, now, overwrite),) = places
-        write = ring.write
-
-        def put(payload: bytes | bytearray) -> bool:
-            if not needed <= len(payload) <= _PAYLOAD_MAX:
-                return False
-            write(now(), header + payload, overwrite=overwrite)
-            return True
-
-        return put
+        return ring.appender(now, header, needed, _PAYLOAD_MAX, overwrite=overwrite)
 
     def put_everywhere(payload: bytes | bytearray) -> bool:
         body = header + payload

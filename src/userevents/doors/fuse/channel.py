@@ -44,10 +44,8 @@ class Channel:
         """Do what a request asks for and answer it, whatever happens: a client without an answer never wakes."""
         try:
             body = operation()
-        except Refused as refused:
-            self.send(self.refusal(unique, refused))
         except Exception as error:
-            self.send(self.failed(unique, error))
+            self.send(self.failure(unique, error))
         else:
             if body is not None:
                 self.send(_ANSWER.pack(_ANSWER.size + len(body), 0, unique) + body)
@@ -56,15 +54,17 @@ class Channel:
         """Answer a request with an errno."""
         self.send(_ANSWER.pack(_ANSWER.size, -code, unique))
 
-    def refusal(self, unique: int, refused: Refused) -> bytes:
-        """The answer to a request that was refused; no program knows errnos from 512 on, and none would be taken."""
-        code = refused.errno or errno.EIO
-        return _ANSWER.pack(_ANSWER.size, -code if code < _ERRNO_END else -errno.EIO, unique)
+    def failure(self, unique: int, error: Exception) -> bytes:
+        """The answer to a request that was refused, or that failed as nobody foresaw.
 
-    def failed(self, unique: int, error: Exception) -> bytes:
-        """The answer to a request that failed as nobody foresaw."""
-        self.log("error", f"a request failed: {error!r}; please report this")
-        return _ANSWER.pack(_ANSWER.size, -errno.EIO, unique)
+        No program knows errnos from 512 on, and none would be taken.
+        """
+        code: int | None = errno.EIO
+        if isinstance(error, Refused):
+            code = error.errno
+        else:
+            self.log("error", f"a request failed: {error!r}; please report this")
+        return _ANSWER.pack(_ANSWER.size, -code if code and code < _ERRNO_END else -errno.EIO, unique)
 
     def wake_poller(self, poller: int) -> None:
         """Have whoever polls ask again."""

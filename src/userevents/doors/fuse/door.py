@@ -103,11 +103,10 @@ class FuseDoor:
     def _serve_all(self) -> None:
         """Answer requests until the file system is unmounted or the door closed."""
         buffer = bytearray(_MAX_WRITE + _PAGE)
-        buffers, view, serve_write = (buffer,), memoryview(buffer), self._writes.serve
-        fd = self._channel.fd
+        view, receive, serve_write = memoryview(buffer), self._writes.receiver(buffer), self._writes.serve
         while not self._closed:
             try:
-                size = os.readv(fd, buffers)
+                size = receive()
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN, errno.ENOENT):
                     continue
@@ -121,7 +120,7 @@ class FuseDoor:
         with self._lock:
             if not self._closed:
                 self._end()
-        os.close(fd)  # with that, everybody who waits for an answer has an error
+        os.close(self._channel.fd)  # with that, everybody who waits for an answer has an error
 
     def _serve(self, request: Request) -> None:
         operation = self._operations.get(request.opcode)

@@ -1,21 +1,30 @@
 """Writing to files, which is what most requests are: events, most of them plain ones that go straight into a ring.
 
 What the tree has said of one thread's events with one index (`OpenNode.sink`) holds until anybody changes anything:
-as long as nobody has had the tree's lock, its records take that short way.
+as long as nobody has had the tree's lock, its records take that short way. Where the extension `_serve` was built such
+writes do not come here: it reads the requests, serves them as `serve` would, and leaves all others.
 """
 
+import os
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 from ...abi import fuse, tracefs
-from ...errors import Refused
 from ...host.clients import Clients, ClientThread
 from ...host.loop import TreeLock
 from ...tracefs import Sink, WriteCall
 from .channel import Channel
 from .files import Files
 from .handles import Handle
+
+native: ModuleType | None
+try:
+    from . import _serve as native  # type: ignore[attr-defined, no-redef, unused-ignore]
+except (ImportError, SystemError):  # not built or not wanted; SystemError: a free-threaded Python before 3.14
+    native = None
 
 _WRITE: Final = Struct(fuse.IN_HEADER.format + fuse.WRITE_IN.format.lstrip("<"))
 HEADER_SIZE: Final = _WRITE.size
@@ -51,6 +60,15 @@ class Writes:
         """Of each file and thread the last write that may have a second part: its index and payload."""
         self._turns = -1
         """When they were found."""
+        self._plain: Any = None
+
+    def receiver(self, buffer: bytearray) -> Callable[[], int]:
+        """Return what reads a request into `buffer` and returns its size; it may serve some writes by itself."""
+        if native is None:
+            return partial(os.readv, self._channel.fd, (buffer,))
+        self._plain = native.PlainWrites(self._channel.fd, buffer, self._lock, self._channel, MAX_PAGES)
+        receive: Callable[[], int] = self._plain.serve
+        return receive
 
     def serve(self, buffer: bytearray) -> None:
         """Do what the write in `buffer` asks for, and answer it."""
@@ -68,10 +86,10 @@ class Writes:
                 answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, size, 0)
                 if self._waiting or self._polled:
                     self._files.poke()
-            except Refused as refused:
-                answer = self._channel.refusal(unique, refused)
+                elif self._plain is not None and (sink := self._sinks.get((fh, index, tid))) is not None:
+                    self._plain.keep(fh, index, tid, sink)  # nobody begins to wait without having the lock
             except Exception as error:
-                answer = self._channel.failed(unique, error)
+                answer = self._channel.failure(unique, error)
         self._channel.send(answer)
 
     def _write(self, buffer: bytearray, fh: int, index: int, tid: int) -> int:
