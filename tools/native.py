@@ -2,9 +2,9 @@
 
 `build` puts them beside their sources. The others build a copy of the package in a temporary directory. Two with checks
 in it, to run the tests that drive the C code: under the compiler's sanitizers (memory, undefined behaviour), or under
-valgrind with what those tests do most. `free-threaded PYTHON` builds it for a Python without a GIL, which must have
-setuptools, pytest, hypothesis, click and rich, and runs there the tests of the client, the sessions and the pages, the
-kills of threads, and bench/threads.py.
+valgrind with what those tests do most. `free-threaded PYTHON` makes a wheel for a Python without a GIL, which must have
+pip, setuptools, pytest, pytest-xdist, hypothesis, click and rich, installs it beside them in an environment of its own,
+and runs there the tests of the client, the sessions and the pages, the kills of threads, and bench/threads.py.
 """
 
 import shutil
@@ -61,27 +61,56 @@ def valgrind(arguments: list[str]) -> int:
 
 
 def free_threaded(arguments: list[str]) -> int:
-    """Build for the free-threaded Python named first and run the tests (or those that further arguments name) on it."""
+    """Install a wheel in the free-threaded Python named first, and run the tests (or those named further) over it."""
     if not arguments or shutil.which(arguments[0]) is None:
         print("free-threaded takes the path of a Python built with --disable-gil", file=sys.stderr)
         return 2
-    python = arguments[0]
-    ask = (
-        "import sysconfig as s, setuptools, pytest, hypothesis, click, rich; print(s.get_config_var('Py_GIL_DISABLED'))"
-    )
-    answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+    wanted = "pip, setuptools, pytest, xdist, hypothesis, click, rich"
+    ask = f"import sysconfig as s, {wanted}; print(s.get_config_var('Py_GIL_DISABLED'))"
+    answer = subprocess.run([arguments[0], "-c", ask], capture_output=True, text=True, check=False)
     if answer.stdout.strip() != "1":
-        print(f"'{python}' has a GIL or lacks a package: {answer.stdout}{answer.stderr}", file=sys.stderr)
+        print(f"'{arguments[0]}' has a GIL or lacks a package: {answer.stdout}{answer.stderr}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="userevents-free-threaded-") as place:
-        env = _copy(Path(place), "-O2", python)
-        if env is None:
+        python = _installed(Path(place), arguments[0])
+        if python is None:
             return 1
-        del env["PYTHONMALLOC"], env["USEREVENTS_PATIENCE"]
-        env |= {"USEREVENTS_KILLS": "300", "USEREVENTS_LEAK_MILLIONS": "1"}
+        env = clean_environment() | {"USEREVENTS_REQUIRE": "native", "USEREVENTS_KILLS": "300"}
+        env["USEREVENTS_LEAK_MILLIONS"] = "1"
         chosen = arguments[1:] or [*_WITHOUT_GIL, "-k", "not typing and not (kills and not threads)"]
         code = _test(["-q", *chosen], env, python=python)
         return code or subprocess.run([python, "bench/threads.py"], cwd=ROOT, env=env, check=False).returncode
+
+
+_KEEPS_NO_GIL: Final = """
+import sys, userevents.buffer._pages as pages, userevents.client._writer as writer
+print(pages.__file__, writer.__file__)
+sys.exit("the GIL came back" if sys._is_gil_enabled() else 0)
+"""
+
+
+def _installed(place: Path, python: str) -> str | None:
+    """Make a wheel with that Python and install it in an environment on top of it; return that environment's Python."""
+    source, env, inside = place / "source", clean_environment(), str(place / "venv" / "bin" / "python")
+    left_out = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", source / "src", ignore=left_out)
+    shutil.copytree(ROOT / "man", source / "man")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    quietly = ["-q", "--disable-pip-version-check", "--no-deps"]
+    make = [python, "-m", "pip", "wheel", *quietly, "--no-build-isolation", "-w", str(place), str(source)]
+    if subprocess.run(make, env=env, check=False).returncode:
+        return None
+    (wheel,) = place.glob("*.whl")
+    print(wheel.name)
+    for command in (
+        [python, "-m", "venv", "--system-site-packages", "--without-pip", str(place / "venv")],
+        [inside, "-m", "pip", "install", *quietly, "--no-index", "--ignore-installed", str(wheel)],
+        [inside, "-P", "-c", _KEEPS_NO_GIL],
+    ):
+        if subprocess.run(command, cwd=place, env=env, check=False).returncode:
+            return None
+    return inside
 
 
 def main(arguments: list[str]) -> int:
@@ -93,16 +122,16 @@ def main(arguments: list[str]) -> int:
     return verbs[arguments[0]](arguments[1:])
 
 
-def _build(options: list[str], variables: dict[str, str], python: str = str(PYTHON)) -> int:
-    command = [python, "setup.py", "-q", "build_ext", *(options or ["--inplace"])]
+def _build(options: list[str], variables: dict[str, str]) -> int:
+    command = [str(PYTHON), "setup.py", "-q", "build_ext", *(options or ["--inplace"])]
     return subprocess.run(command, cwd=ROOT, env=clean_environment() | variables, check=False).returncode
 
 
-def _copy(place: Path, flags: str, python: str = str(PYTHON)) -> dict[str, str] | None:
+def _copy(place: Path, flags: str) -> dict[str, str] | None:
     """Copy the package to `place` with extensions built by `flags`; return the environment that finds it there."""
     shutil.copytree(ROOT / "src", place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     options = ["--build-lib", str(place), "--build-temp", str(place / "objects")]
-    if _build(options, {"CFLAGS": flags}, python) or not list(place.rglob("_writer.*.so")):
+    if _build(options, {"CFLAGS": flags}) or not list(place.rglob("_writer.*.so")):
         return None
     return clean_environment() | {
         "PYTHONPATH": str(place),
