@@ -18,16 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
-from driver import WORKERS, Worker, recorder, runtime
+from driver import CACHE, WORKERS, Worker, peer_python, recorder, runtime
 from results import Row, keep, print_rows, wait_until_quiet
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "bench"
 ROUNDS = 25
 WARM_UP = 3
 
@@ -156,21 +154,6 @@ def peers(directory: Path, stack: contextlib.ExitStack) -> dict[str, Callable[[]
         "trace_marker from C": lambda: compiled("marker", tracefs),
         "trace_marker from Python": lambda: python("marker", tracefs),
     }
-
-
-def peer_python() -> str:
-    """Return an interpreter that has the peers of PyPI, setting it up the first time."""
-    requirements = WORKERS / "requirements.txt"
-    place = CACHE / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    done = place / "requirements.txt"
-    python = str(place / "bin" / "python")
-    if not done.exists() or done.read_text() != requirements.read_text():
-        print("setting up the peers ...", file=sys.stderr)
-        venv.create(place, symlinks=True, clear=True)
-        base = getattr(sys, "_base_executable", sys.executable)
-        subprocess.run([base, "-m", "pip", "--python", python, "install", "-q", "-r", str(requirements)], check=True)
-        done.write_text(requirements.read_text())
-    return python
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """Reading a trace of a million events by eight programs: merge, report beside trace-cmd's, summary, columns.
 
 Whole processes for the report, ours and `trace-cmd report` alternating on one and the same trace.dat, so that what
-slows the machine slows both; the rest in this process. Printed are ratios with their spread over the rounds; a time
-is the least CPU time seen, and means nothing beyond its order. `USEREVENTS_NATIVE=0` measures pure Python.
+slows the machine slows both; columns in fresh processes, beside pyarrow's; the rest in this process. Printed are ratios
+with their spread over the rounds; a time is the least CPU time seen, and means nothing beyond its order.
+`USEREVENTS_NATIVE=0` measures pure Python.
 """
 
 import os
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from driver import WORKERS, peer_python
 from results import Row, keep, print_rows, wait_until_quiet
 
 from userevents.buffer import PageBuilder, page_data, stream
@@ -28,6 +30,8 @@ from userevents.formats import finish_recording, open_trace
 EVENTS = 1_000_000
 PROGRAMS = 8
 ROUNDS = 5
+SETTLE_S = 3
+"""Longer than a virtual machine waits until it gives free memory back to its host."""
 COLUMNS_GOAL_S = 0.1
 REPORT_GOAL = 1.0
 PATHS = [b"/api/items/%d\0" % number for number in range(100, 200)]
@@ -114,10 +118,11 @@ def main() -> None:
     try:
         make(part)
         finish_recording(str(part), str(trace))
+        python = arrow_peer(trace, directory)
         notes = [wait_until_quiet()]
         times: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
-            for name, seconds in _round(part, trace, copy):
+            for name, seconds in [*_round(part, trace, copy), *_columns(trace, python)]:
                 times.setdefault(name, []).append(seconds)
         rows = list(_rows(times))
         form = "natively" if native else "in pure Python"
@@ -142,10 +147,32 @@ def _round(part: Path, trace: Path, copy: Path) -> list[tuple[str, float]]:
     found.append(("copying", here(lambda: shutil.copyfile(part, copy))))
     found.append(("merge", here(lambda: finish_recording(str(part), str(copy)))))
     with open_trace(str(trace)) as opened:
-        for name in ("columns", "columns again"):  # the second time into memory that the kernel has at hand
-            found.append((name, here(lambda: [opened.columns("request"), opened.columns("tick")])))
         found.append(("records", here(lambda: deque(opened.records(), 0))))
     return found
+
+
+def arrow_peer(trace: Path, directory: Path) -> str:
+    """Return an interpreter that has pyarrow, with the trace's rows written beside it; none if it cannot be had."""
+    worker, env = str(WORKERS / "columns.py"), {**os.environ, "PYTHONPATH": str(WORKERS.parent.parent / "src")}
+    try:
+        python = peer_python()
+        subprocess.run([python, worker, "write", str(trace), str(directory)], env=env, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"pyarrow is left out: {error}", file=sys.stderr)
+        return ""
+    return python
+
+
+def _columns(trace: Path, python: str) -> Iterator[tuple[str, float]]:
+    """Read all columns twice in each of some fresh processes, the second time into memory that is at hand."""
+    cases = [(sys.executable, "trace", str(trace))]
+    if python:
+        cases += [(python, kind, str(trace.parent)) for kind in ("parquet", "ipc")]
+    for program, kind, place in cases:
+        time.sleep(SETTLE_S)
+        command = [program, str(WORKERS / "columns.py"), kind, place]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        yield from zip((kind, f"{kind} again"), map(float, said), strict=True)
 
 
 def _rows(times: dict[str, list[float]]) -> Iterator[Row]:
@@ -154,12 +181,16 @@ def _rows(times: dict[str, list[float]]) -> Iterator[Row]:
             goal = REPORT_GOAL if name == "report" else None
             yield beside(name, times[name], times["trace-cmd"], "trace-cmd report", goal)
     yield beside("merge", times["merge"], times["copying"], "copying the file")
+    for peer, name in (("parquet", "pyarrow from Parquet"), ("ipc", "pyarrow from Arrow IPC")):
+        if peer in times:
+            yield beside("all to Arrow columns", times["trace"], times[peer], name)
+            yield beside("all to Arrow columns, memory at hand", times["trace again"], times[f"{peer} again"], name)
     cases = {
-        "columns": "all to Arrow columns",
-        "columns again": "all to Arrow columns, memory at hand",
+        "trace": "all to Arrow columns",
+        "trace again": "all to Arrow columns, memory at hand",
         "records": "all to Python objects",
     }
-    goals = {"columns": COLUMNS_GOAL_S, "columns again": COLUMNS_GOAL_S, "merge": None, "records": None}
+    goals = {"trace": COLUMNS_GOAL_S, "trace again": COLUMNS_GOAL_S, "merge": None, "records": None}
     for name, goal in goals.items():
         found = times[name]
         case = cases.get(name, name)

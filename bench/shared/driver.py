@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from userevents.session.locks import tracer_lives
 
 BENCH = Path(__file__).resolve().parent.parent
 WORKERS = BENCH / "workers"
+CACHE = BENCH.parent / ".cache" / "bench"
 SLICE_NS = 12_000_000
 CHUNKS = 9
 MAX_CALLS = 18_000
@@ -91,3 +93,18 @@ def recorder(directory: Path, env: dict[str, str]) -> Iterator[int]:
     finally:
         process.send_signal(2)
         process.wait(60)
+
+
+def peer_python() -> str:
+    """Return an interpreter that has the peers of PyPI, setting it up the first time."""
+    requirements = WORKERS / "requirements.txt"
+    place = CACHE / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    done = place / "requirements.txt"
+    python = str(place / "bin" / "python")
+    if not done.exists() or done.read_text() != requirements.read_text():
+        print("setting up the peers ...", file=sys.stderr)
+        venv.create(place, symlinks=True, clear=True)
+        base = getattr(sys, "_base_executable", sys.executable)
+        subprocess.run([base, "-m", "pip", "--python", python, "install", "-q", "-r", str(requirements)], check=True)
+        done.write_text(requirements.read_text())
+    return python

@@ -1,36 +1,16 @@
 /* The values of columns: memory that grows, and the loops that fill it. _pages_columns.c says which records. */
-#define _GNU_SOURCE
 #include "_pages_arrow.h"
 
-#include <sys/mman.h>
-
 #define FIRST_ROOM 1024
-#define HUGE_PAGE ((size_t)2 << 20)
-#define BIG ((size_t)1 << 20) /* from here on memory is mapped, by huge pages where the kernel has them */
+#define BIG ((size_t)1 << 20)
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-static unsigned char *map_huge(size_t room)
-{
-    unsigned char *found = mmap(NULL, room + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (found == MAP_FAILED)
-        return NULL;
-    size_t before = -(uintptr_t)found & (HUGE_PAGE - 1);
-    if (before)
-        munmap(found, before);
-    munmap(found + before + room, HUGE_PAGE - before);
-    madvise(found + before, room, MADV_HUGEPAGE); /* a page fault for 2 MiB instead of one for each 4 KiB */
-    return found + before;
-}
+void buffer_free(Buffer *buffer) { free(buffer->data); }
 
-void buffer_free(Buffer *buffer)
-{
-    if (buffer->room > BIG)
-        munmap(buffer->data, buffer->room);
-    else
-        free(buffer->data);
-}
-
-/* Small memory doubles; big memory grows four times at once, since what is not touched costs nothing. */
+/*
+ * Small memory doubles; big memory, which libc maps and moves without a copy, grows four times at once, since what is
+ * not touched costs nothing. Why no huge pages are asked for: docs/notes/0064-memory-of-columns.md.
+ */
 int buffer_reserve(Buffer *buffer, size_t more)
 {
     if (buffer->room - buffer->used >= more)
@@ -39,15 +19,10 @@ int buffer_reserve(Buffer *buffer, size_t more)
     do
         room *= room < BIG ? 2 : 4;
     while (room - buffer->used < more);
-    unsigned char *data = room > BIG ? map_huge(room) : realloc(buffer->data, room);
+    unsigned char *data = realloc(buffer->data, room);
     if (!data) {
         PyErr_NoMemory();
         return -1;
-    }
-    if (room > BIG) {
-        if (buffer->used)
-            memcpy(data, buffer->data, buffer->used);
-        buffer_free(buffer);
     }
     buffer->data = data;
     buffer->room = room;
