@@ -66,6 +66,7 @@ class Host:
         self.host = "bench"
         self.ending = asyncio.Event()
         self.facts: dict[str, object] = {}
+        self.switched = 0
         self.filtering = Filtering()
         self._frames = frames
 

@@ -1,9 +1,9 @@
 """From `fleet enable` to the first event seen from another host, beside a bare watch of a key and a publish.
 
-The fleet: a wish is stored; a host's agent (`userevents serve --fleet`) is told of it and asks for it, its tracer
-enables the event, a program that writes once a millisecond sees its bit, and its record comes to a consumer of the
-stream. The bare way, in turn with it: nats-py puts a key, another process watches the key and publishes to the same
-stream, and the message comes to the same consumer. One packaged server, everything on one machine.
+The fleet: a wish is stored; a host's agent (`userevents serve --fleet`) is told of it, its tracer enables the event, a
+program that writes once a millisecond sees its bit, and its record comes to a consumer of the stream. The bare way, in
+turn with it: nats-py puts a key, another process watches the key and publishes to the same stream, and the message
+comes to the same consumer. One packaged server, everything on one machine.
 """
 
 import asyncio

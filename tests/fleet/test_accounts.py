@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from nats.aio.msg import Msg
 
 from tests.conftest import require
 from tests.fleet.conftest import Server, nats_server
 from tests.fleet.hosts import COMMAND, Fleet, until
 from userevents.errors import NoBroker, Refused, UserEventsError
 from userevents.fleet import names
-from userevents.fleet.broker import Broker, connected
+from userevents.fleet.broker import Broker, connected, entry_of
 from userevents.fleet.connection import Settings
 from userevents.fleet.table import Entry
 from userevents.formats import open_trace
@@ -123,6 +124,7 @@ async def _attack(guarded: Guarded) -> tuple[list[Entry], list[Entry]]:
         data = await operator._api(f"STREAM.INFO.{names.DATA_STREAM}", {})
         async with connected(guarded.settings("web.2"), "web.2") as hostile:
             await hostile.put(names.host_key("web.2"), b"forged")
+            await _tell_news(operator, hostile, guarded)
             before = await operator.entries(">")
             for victim in victims:
                 with pytest.raises(NoBroker):
@@ -130,7 +132,6 @@ async def _attack(guarded: Guarded) -> tuple[list[Entry], list[Entry]]:
                 await _answer_into(hostile, names.key_subject(victim))
             await _answer_into(hostile, names.data_subject("web.1", "x"))
             await hostile.client.publish(names.data_subject("web.1", "x"), b"forged")
-            await hostile.client.publish(names.NEWS_SUBJECT, b"99")
             for request in _requests():
                 with pytest.raises(UserEventsError):
                     await hostile._api(*request)
@@ -142,6 +143,29 @@ async def _attack(guarded: Guarded) -> tuple[list[Entry], list[Entry]]:
             assert now is not None
             assert now["state"] == data["state"]
         return before, await operator.entries(">")
+
+
+async def _tell_news(operator: Broker, hostile: Broker, guarded: Guarded) -> None:
+    """New wishes come to each host with their number, from the server; what a host says reaches nobody."""
+    told: list[Msg] = []
+
+    async def hear(message: Msg) -> None:
+        told.append(message)
+
+    async with connected(guarded.settings("web.1"), "web.1") as victim:
+        await victim.client.subscribe(names.NEWS_SUBJECT, cb=hear)
+        await victim.client.flush()
+        forged = {"Nats-Subject": names.key_subject(names.WISHES), "Nats-Sequence": "99999"}
+        await hostile.client.publish(names.NEWS_SUBJECT, b"forged", headers=forged)
+        await _answer_into(hostile, names.NEWS_SUBJECT)
+        await hostile.client.flush()
+        entry = await operator.get(names.WISHES)
+        assert entry is not None
+        stored = await operator.put(names.WISHES, entry.value, entry.sequence)
+        async with asyncio.timeout(10):
+            while not told:
+                await asyncio.sleep(0.01)
+    assert [entry_of(message) for message in told] == [Entry(names.WISHES, entry.value, stored)]
 
 
 async def _answer_into(hostile: Broker, subject: str) -> None:

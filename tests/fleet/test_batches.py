@@ -9,6 +9,7 @@ from tests.formats.maker import Maker
 from userevents.buffer import PageBuilder, page_data
 from userevents.buffer import stream as wire
 from userevents.fleet.batches import BATCH_SIZE, MESSAGE_MAX, Backlog, Batch, Batcher, frames_in
+from userevents.fleet.publish import Quota
 from userevents.fleet.sequence import Head, Turns, pack_head, parse_head
 from userevents.formats import Trace
 from userevents.formats.recording import Recording
@@ -238,3 +239,13 @@ def test_one_that_is_not_stored_holds_up_what_no_consumer_would_wait_for() -> No
     assert one.seq == 1
     backlog.confirm(1)
     assert backlog.room(4)
+
+
+def test_the_first_records_of_an_enabled_event_wait_for_no_others() -> None:
+    """Few go at once, five a second in the long run; after something was enabled the next do, whatever went before."""
+    quota = Quota(0.0)
+    assert not quota.allows(0, 0.0, 0)
+    assert [quota.allows(100, 0.0, 0) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [quota.allows(100, 0.1 * n, 0) for n in range(1, 11)] == [False, True] * 5
+    assert [quota.allows(100, 1.0, 1) for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [quota.allows(40_000, 1.21, 1) for _ in range(6)] == [True] * 4 + [False] * 2

@@ -11,8 +11,12 @@ import pytest
 
 from tests.fleet.conftest import free_port, nats_server
 from userevents.errors import NoBroker, Refused, Unusable
-from userevents.fleet.broker import Broker, Conflict, connected
+from userevents.fleet import names
+from userevents.fleet.broker import Broker, Conflict, connected, entry_of
 from userevents.fleet.connection import Settings
+from userevents.fleet.streams import LEAST_SIZE, prepare
+from userevents.fleet.wishes import Wish, Wishes
+from userevents.fleet.wishing import add_wishes
 
 With = Callable[[Callable[[Broker], Coroutine[Any, Any, None]]], None]
 
@@ -93,6 +97,23 @@ def test_a_server_that_went_away_is_found_again(tmp_path: Path) -> None:
                 assert broker.connections == 2
 
         asyncio.run(main())
+
+
+def test_an_operator_has_an_older_bucket_tell_of_wishes(with_broker: With) -> None:
+    """Who sets the fleet up again gives streams of an earlier version what they lack; hosts then hear of each wish."""
+
+    async def steps(broker: Broker) -> None:
+        config = ((await broker._api(f"STREAM.INFO.{names.KEYS_STREAM}", {})) or {})["config"]
+        await broker._api(f"STREAM.DELETE.{names.KEYS_STREAM}", {})
+        await broker._api(f"STREAM.CREATE.{names.KEYS_STREAM}", {**config, "republish": None})
+        await prepare(broker.settings, LEAST_SIZE, 1)
+        hearing = await broker.client.subscribe(names.NEWS_SUBJECT)
+        await add_wishes(broker, [Wish("enable", "tick")])
+        told = entry_of(await hearing.next_msg(10))
+        assert told == await broker.get(names.WISHES)
+        assert Wishes.parse(told.value).patterns_for("any") == ["tick"]
+
+    with_broker(steps)
 
 
 def _connect(settings: Settings, patience_s: float = 0.2) -> None:

@@ -13,7 +13,8 @@ from userevents.buffer import Record
 from userevents.engine import Group, UserEvent
 from userevents.host.clocks import TraceClocks
 from userevents.host.feed import Feed
-from userevents.host.program import RingWish, TracedProgram
+from userevents.host.program import TracedProgram
+from userevents.host.wish import RingWish
 from userevents.instance import Instance, Machine
 from userevents.session import layout
 from userevents.session.producer import Declared, Session

@@ -13,7 +13,8 @@ from userevents.formats.recording import Recording
 from userevents.host import flight
 from userevents.host.flight import FlightView
 from userevents.host.frames import recording_header
-from userevents.host.program import RingWish, TracedProgram
+from userevents.host.program import TracedProgram
+from userevents.host.wish import RingWish
 from userevents.instance import Instance, StreamQueue
 from userevents.session import layout
 from userevents.session.producer import Declared, Session

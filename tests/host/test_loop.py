@@ -2,11 +2,14 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from userevents.host.loop import Loop
+from userevents.host.loop import Activity, Loop
+from userevents.host.tracer import Tracer
 
 
 @pytest.fixture
@@ -73,3 +76,43 @@ def test_a_call_after_the_end_runs_where_it_is_made() -> None:
     loop.stop()
     thread.join(10)
     assert loop.call(threading.get_ident) == threading.get_ident()
+
+
+def test_what_happens_between_looking_and_waiting_ends_the_wait() -> None:
+    """However many others have looked in between; and what everybody has seen ends nobody's wait."""
+    activity = Activity()
+    seen = activity.number
+    activity.tell()
+    for _ in range(2):  # another one looks, finds it, waits for the next
+        activity.wait(activity.number, 0.001)
+    began = time.monotonic()
+    activity.wait(seen, 60)
+    assert time.monotonic() - began < 30
+    waiting = threading.Thread(target=activity.wait, args=(activity.number, 60), daemon=True)
+    waiting.start()
+    while waiting.is_alive():
+        activity.tell()
+        waiting.join(0.01)
+        assert time.monotonic() - began < 30
+
+
+def test_after_an_enable_the_tracer_looks_at_once_and_then_ever_more_rarely(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a first record much longer than it was not there, and fifty looks or so are the end of it."""
+    tracer = Tracer()
+    clock = [100.0]
+    monkeypatch.setattr("userevents.host.tracer.time.monotonic", lambda: clock[0])
+    calm = tracer._eagerly(clock[0])
+    tracer._programs.has_switched_on = True
+    looks = 0
+    while (rest := tracer._eagerly(clock[0])) < calm:
+        looks += 1
+        waited = clock[0] - 100.0
+        assert rest <= max(0.0005, waited / 8)
+        clock[0] += rest
+    assert 20 < looks < 80
+    assert clock[0] - 100.0 > 0.4
+    tracer._programs.has_switched_on = True
+    clock[0] += 0.01  # a look at very many programs takes long: then it is not taken all the time
+    assert tracer._eagerly(clock[0] - 0.01) == pytest.approx(0.04)

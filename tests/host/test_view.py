@@ -1,5 +1,6 @@
 """A recording reader that is too slow: what it missed is counted, and what it gets later is whole."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from userevents.engine import Group
 from userevents.formats.finish import merge
 from userevents.formats.recording import Recording
 from userevents.host.frames import recording_header
-from userevents.host.program import RingWish, TracedProgram
+from userevents.host.program import TracedProgram
 from userevents.host.view import Mark, View
+from userevents.host.wish import RingWish
 from userevents.instance import Instance
 from userevents.session import layout
 from userevents.session.producer import Declared, Session
@@ -138,3 +140,27 @@ def test_a_child_that_wrote_while_it_was_adopted_loses_no_attempt(runtime_dir: P
     (ledger,) = merge(recording, str(tmp_path / "trace.dat")).ledger.processes
     assert (ledger.attempts, ledger.committed) == (100, 100)
     program.release(remove=True)
+
+
+def test_a_ring_that_was_never_opened_is_offered_again(traced: Traced) -> None:
+    """A program that is enabled again and again and fills no page has two rings, not one more each time."""
+    program = traced.program
+    traced.emit(1)
+    traced.hand_on()
+    for _ in range(5):
+        program.stop()
+        program.set_words(traced.instance.enabled, RingWish(16))
+        traced.emit(1)
+        traced.hand_on()
+    assert sorted(program.rings) == [1, 2]
+    offered = program.rings[2]
+    assert os.fstat(offered.fd).st_blocks * 512 >= offered.pages * 4096  # all of its memory is there again
+    traced.emit(1000)
+    traced.hand_on()
+    program.find_rings()
+    traced.hand_on()
+    assert program.session.generation_in_use() == 2
+    assert program.committed() == 1006
+    program.stop()
+    program.set_words(traced.instance.enabled, RingWish(16))
+    assert max(program.rings) == 3  # the second one is in use by now

@@ -18,7 +18,7 @@ from .fleeting import Credentials, failing, fleet_options, settings
 def init(servers: str, credentials: Credentials, replicas: int, size: int) -> None:
     """Make the streams of a fleet on a NATS server or cluster, so that hosts need no permission to.
 
-    Streams that are there are left as they are. In a cluster of three servers --replicas 3 goes on when one of them
+    Streams that are there keep their sizes. In a cluster of three servers --replicas 3 goes on when one of them
     fails. 'fleet up' does this for its own server.
     """
     from ..fleet.streams import prepare

@@ -63,6 +63,8 @@ class Agent:
         """Bytes of events that are kept while the broker does not take them."""
         self.borrowed = Borrowed()
         """What is recorded besides the fleet's wishes, for those who look on."""
+        self.switched = 0
+        """How many times what is recorded here was changed: whoever did that waits for the first records."""
         self.asked = asyncio.Event()
         """Set when `borrowed` has changed."""
         self.ending = asyncio.Event()

@@ -51,7 +51,7 @@ class Broker(Connection):
         """Return a key, None if it is not there."""
         subject = names.key_subject(key)
         answer = await self.ask(f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
-        return None if status_of(answer) else _entry(answer)
+        return None if status_of(answer) else entry_of(answer)
 
     async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0, once: str = "") -> int:
         """Store a key and return its sequence; with `lease_s` it goes after so many seconds.
@@ -144,6 +144,12 @@ class Broker(Connection):
         except Unusable:
             await self._api(f"STREAM.CREATE.{config['name']}", config)
 
+    async def set_in_stream(self, name: str, settings: dict[str, Any]) -> None:
+        """Have a stream that may be of an earlier version do this, too. Raises `Refused`, EACCES if we may not."""
+        config = ((await self._api(f"STREAM.INFO.{name}", {})) or {})["config"]
+        if config | settings != config:
+            await self._api(f"STREAM.UPDATE.{name}", config | settings)
+
     async def _see_more(self, where: str) -> None:
         """See that the bucket is there, or make it. A host in an account of its own finds the API elsewhere."""
         self._api_prefix = names.API_SUBJECT
@@ -213,10 +219,11 @@ def _entries(answers: "list[Msg]") -> list[Entry]:
         raise _TooMany
     if status not in ("204", "404"):
         raise NoBroker(f"the broker answers {status} to a read of {names.KEYS_STREAM}")
-    return [_entry(answer) for answer in found]
+    return [entry_of(answer) for answer in found]
 
 
-def _entry(answer: "Msg") -> Entry:
+def entry_of(answer: "Msg") -> Entry:
+    """Read a message of the bucket as the server hands it out; raises `LookupError` or `ValueError` for any other."""
     headers = answer.headers or {}
     key = headers["Nats-Subject"].removeprefix(names.KEYS_SUBJECT + ".")
     return Entry(key, answer.data, int(headers["Nats-Sequence"]))

@@ -46,6 +46,8 @@ class Local:
         self._last: tuple[bytes, ...] = ()
         self._held = Held({}, {}, {})
         self.instance = make_instance(access)
+        self._recorded: list[str] | None = None
+        """The patterns that were set last; the instance is nobody else's."""
 
     def held(self) -> Held:
         """Return what is held now; the very same object as before if nothing has changed."""
@@ -57,8 +59,10 @@ class Local:
 
     def record(self, patterns: Sequence[str]) -> None:
         """Have the events that the patterns want recorded for the fleet, and no others."""
-        if self.instance.patterns() != list(patterns):
+        if self._recorded is None or self._recorded != list(patterns):
+            self._recorded = None
             self.instance.set_patterns(patterns)
+            self._recorded = list(patterns)
 
     def delete(self, declaration: str) -> None:
         """Delete a persistent event here, as it was deleted in the fleet; one that is in use stays."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import Malformed, NoBroker, Refused
 from . import names
-from .broker import Broker, Conflict
+from .broker import Broker, Conflict, entry_of
 from .flying import flights
 from .local import Local
 from .pace import Pace
 from .publish import publish
-from .table import CONFLICT, Answer, Presence, Put, Question, Read, Remove, Sweep
+from .table import CONFLICT, Answer, Entry, Presence, Put, Question, Read, Remove, Sweep
 from .waiting import any_of, until
 from .wishes import Wishes
 
@@ -40,7 +40,7 @@ _USERS_A_SECOND: Final = 1000
 """And no more than so many users are looked at by the whole fleet together."""
 _AGAIN_S: Final = 0.3
 _FACTS_S: Final = 2.0
-_SOON_S: Final = 0.02
+_NO_WISHES: Final = Entry(names.WISHES, b"", 0)
 
 
 async def ask(broker: Broker, question: Question, lease_s: int = 0) -> Answer:
@@ -170,7 +170,7 @@ async def facts(agent: "Agent") -> None:
 
 
 async def wishes(agent: "Agent") -> None:
-    """Have what is wished done here: told of news at once, and looking now and then, since news may be lost.
+    """Have what is wished done here: news bring it at once, and looking now and then finds it where they were lost.
 
     Patterns that somebody has borrowed come last, so that they hold whatever is wished.
     """
@@ -187,25 +187,22 @@ async def wishes(agent: "Agent") -> None:
             continue
         try:
             await news.listen()
-            found = await agent.broker.get(names.WISHES)
-            number = 0 if found is None else found.sequence
-            if number != done:
-                wished = Wishes() if found is None else Wishes.parse(found.value)
+            found = await news.newest()
+            if found.sequence != done:
+                wished = Wishes.parse(found.value) if found.value else Wishes()
                 agent.filtering.set(wished.filters_for(agent.host))
                 await _record(agent, local, wished, borrowed)
-                done = number
+                done = found.sequence
         except NoBroker:
             await any_of(agent.ending.wait(), timeout=_AGAIN_S)
             continue
         except (Malformed, Refused) as error:
             agent.log_once("error", str(error))
-        # A replica may not have yet what was told of: then it is asked again soon.
-        waits = agent.ending.wait(), news.heard.wait(), agent.asked.wait()
-        await any_of(*waits, timeout=_SOON_S if done < news.number else WISHES_S)
-        news.heard.clear()
+        await any_of(agent.ending.wait(), news.heard.wait(), agent.asked.wait(), timeout=WISHES_S)
 
 
 async def _record(agent: "Agent", local: Local, wished: Wishes, borrowed: list[str]) -> None:
+    agent.switched += 1
     try:
         await asyncio.to_thread(local.record, [*wished.patterns_for(agent.host), *borrowed])
     except Refused as refused:
@@ -213,13 +210,13 @@ async def _record(agent: "Agent", local: Local, wished: Wishes, borrowed: list[s
 
 
 class _News:
-    """Listens for wishes that were stored."""
+    """Listens for wishes that were stored: the broker passes them on (streams.keys_config)."""
 
     def __init__(self, agent: "Agent") -> None:
         self.heard = asyncio.Event()
-        self.number = 0
-        """The sequence of the newest wishes that were told of."""
+        self._last = _NO_WISHES
         self._agent = agent
+        self._connections = 0
         self._client: object = None
 
     async def listen(self) -> None:
@@ -229,10 +226,31 @@ class _News:
             await client.subscribe(names.NEWS_SUBJECT, cb=self._take)
             self._client = client
 
+    async def newest(self) -> Entry:
+        """Return what was told of since the last call, or else what the broker answers; sequence 0 if there are none.
+
+        A replica may answer with less than was told of; the first answer over a new connection is believed.
+        """
+        broker = self._agent.broker
+        if broker.connections != self._connections:
+            self._connections = broker.connections
+            self._last = _NO_WISHES
+            self.heard.clear()
+        if not self.heard.is_set():
+            self._keep(await broker.get(names.WISHES) or _NO_WISHES)
+        self.heard.clear()
+        return self._last
+
+    def _keep(self, found: Entry) -> None:
+        if found.sequence > self._last.sequence:
+            self._last = found
+
     async def _take(self, message: "Msg") -> None:
-        if message.data.isdigit():
-            self.number = max(self.number, int(message.data[:20]))
-        self.heard.set()
+        with contextlib.suppress(LookupError, ValueError):  # else it was not the broker that told us
+            told = entry_of(message)
+            if told.key == names.WISHES:
+                self._keep(told)
+                self.heard.set()
 
 
 async def sweeps(agent: "Agent") -> None:

@@ -38,13 +38,35 @@ _IDLE_S: Final = 0.3
 _SMALL: Final = 4 << 10
 _SMALL_A_SECOND: Final = 5.0
 _SMALL_AT_ONCE: Final = 4.0
-"""Few records go at once, in as many messages; where more follow, they wait for others to share one with them."""
+"""Few records go at once, in as many messages, and so do the first ones after something was enabled; where more
+follow, they wait for others to share one with them."""
 _LARGER_COST: Final = 0.25
 """Of a message with more than a few records; a full one waits for nothing."""
 _HEADERS_MAX: Final = 1024
 _CONFIRM_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 _END_S: Final = 2.0
+
+
+class Quota:
+    """When what waits goes out before its message is full. Times are of any clock that only goes on, in seconds."""
+
+    def __init__(self, now_s: float) -> None:
+        self._credit = _SMALL_AT_ONCE
+        self._lately_s = now_s
+        self._switched = 0
+
+    def allows(self, size: int, now_s: float, switched: int) -> bool:
+        """Whether so many bytes may go now, which counts as done; `switched` is how often anything was enabled."""
+        self._credit = min(self._credit + (now_s - self._lately_s) * _SMALL_A_SECOND, _SMALL_AT_ONCE)
+        self._lately_s = now_s
+        if switched != self._switched:
+            self._credit, self._switched = _SMALL_AT_ONCE, switched
+        cost = 1.0 if size < _SMALL else _LARGER_COST
+        if not size or self._credit < cost:
+            return False
+        self._credit -= cost
+        return True
 
 
 class Publisher:
@@ -90,8 +112,8 @@ class Publisher:
     # From the tracer.
 
     async def _read_all(self, stream: Handle) -> None:
-        began = lately = time.monotonic()
-        credit = _SMALL_AT_ONCE
+        began = time.monotonic()
+        quota = Quota(began)
         finished = False
         while True:
             if self._agent.ending.is_set() and not finished:
@@ -103,10 +125,7 @@ class Publisher:
                 break
             for batch in self.batcher.add(self._agent.filtering.through(data)) if data else ():
                 self.backlog.add(batch)
-            credit, lately = min(credit + (now - lately) * _SMALL_A_SECOND, _SMALL_AT_ONCE), now
-            cost = 1.0 if self.batcher.size < _SMALL else _LARGER_COST
-            if self.batcher.size and credit >= cost:
-                credit -= cost
+            if quota.allows(self.batcher.size, now, self._agent.switched):
                 for batch in self.batcher.flush():
                     self.backlog.add(batch)
             if (self.backlog.needs_recording or now - began >= RECORDING_S) and not finished:

@@ -35,6 +35,8 @@ def keys_config(replicas: int = 1) -> dict[str, Any]:
         "allow_direct": True,
         "allow_msg_ttl": True,
         "deny_delete": False,
+        # The hosts are told of new wishes by the server itself, as soon as it has stored them.
+        "republish": {"src": names.key_subject(names.WISHES), "dest": names.NEWS_SUBJECT},
     }
 
 
@@ -71,7 +73,7 @@ def objects_config(size: int = -1, replicas: int = 1) -> dict[str, Any]:
 
 
 async def prepare(settings: Settings, size: int, replicas: int) -> None:
-    """Make the streams, which may take `size` bytes of each server; those that are there are left as they are.
+    """Make the streams, which may take `size` bytes of each server; those that are there keep their sizes.
 
     Raises `Unusable` for a size that is too small, and as `Broker.connect` and the server do.
     """
@@ -83,5 +85,6 @@ async def prepare(settings: Settings, size: int, replicas: int) -> None:
         )
     data_size = (size - KEYS_SIZE) // _OTHER_SHARE * (_OTHER_SHARE - 1)
     async with connected(settings, "userevents init", replicas=replicas) as broker:
+        await broker.set_in_stream(names.KEYS_STREAM, {"republish": keys_config()["republish"]})
         await broker.make_stream(data_config(data_size, replicas))
         await broker.make_stream(objects_config(size - KEYS_SIZE - data_size, replicas))

@@ -14,7 +14,7 @@ _TRIES: Final = 20
 
 
 async def add_wishes(broker: Broker, added: Iterable[Wish]) -> Wishes:
-    """Add wishes in this order, whoever else adds some at the same time, and tell the hosts that listen.
+    """Add wishes in this order, whoever else adds some at the same time; the broker tells the hosts that listen.
 
     Raises `Refused`: EACCES if we may not, EBUSY if others changed them all the time.
     """
@@ -24,10 +24,9 @@ async def add_wishes(broker: Broker, added: Iterable[Wish]) -> Wishes:
         for wish in wishes:
             wished = wished.with_wish(wish)
         try:
-            stored = await broker.put(names.WISHES, wished.pack(), sequence)
+            await broker.put(names.WISHES, wished.pack(), sequence)
         except Conflict:
             continue
-        await broker.reach(broker.client.publish(names.NEWS_SUBJECT, str(stored).encode()))
         return wished
     raise Refused(errno.EBUSY, f"others changed what is wished {_TRIES} times while we tried to; try again")
 

@@ -34,6 +34,27 @@ class TreeLock:
         self.raw.release()
 
 
+class Activity:
+    """Wakes those who wait for something to happen. Each tells what it has `seen`, so that no one misses anything."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """How many times something happened."""
+        self._changed = threading.Condition()
+
+    def tell(self) -> None:
+        """Something happened."""
+        with self._changed:
+            self.number += 1
+            self._changed.notify_all()
+
+    def wait(self, seen: int, longest: float) -> None:
+        """Wait until more has happened than `seen`, for `longest` seconds at most."""
+        with self._changed:
+            if self.number == seen:
+                self._changed.wait(longest)
+
+
 class Loop:
     """A selector loop. `watch` and `unwatch` belong to whoever holds `lock`; `call`, `wake` and `stop` to anybody."""
 

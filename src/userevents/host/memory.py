@@ -44,6 +44,11 @@ def give_back(ring: RingFile) -> None:
     _punch_beside(ring.fd, data // PAGE_SIZE, {0, *entries, *(data // PAGE_SIZE + slot for slot in slots)}, ring.pages)
 
 
+def allocate(ring: RingFile) -> None:
+    """Have all of a ring's memory there again. Raises `OSError` where it is short."""
+    os.posix_fallocate(ring.fd, 0, layout.ring_size(ring.pages))
+
+
 def give_back_unused(ring: RingFile) -> None:
     """Free the pages of a dead program's ring that it never came to write."""
     head = ring.head()

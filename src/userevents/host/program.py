@@ -8,7 +8,6 @@ import errno
 import os
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from ..abi.ring_buffer import PAGE_DATA_SIZE
 from ..engine import Caller, Group, UserEvent
@@ -20,22 +19,12 @@ from ..session.recorder_note import Kept
 from ..session.ring_file import Position, RingFile
 from ..session.ring_search import skip
 from . import process
-from .memory import give_back, give_back_unused, has_memory
+from .memory import allocate, give_back, give_back_unused, has_memory
+from .wish import NO_RING, RingWish
 
 _GROW_ABOVE = 0.5
 _GROWTH = 4
 _NEW_S = 10.0  # a fleet's broker may be slow to say what is wished
-
-
-class RingWish(NamedTuple):
-    """What ring a program should have: how many pages at least, what it does when full, whether it may grow then."""
-
-    pages: int
-    mode: int = layout.MODE_DISCARD
-    may_grow: bool = True
-
-
-NO_RING = RingWish(0)
 
 
 class DeclaredEvent:
@@ -248,12 +237,24 @@ class TracedProgram:
         """Give the program a ring as wished for, once for each wish: where memory was short it has a smaller one."""
         generation, pages, _ = self.session.ring_wanted()
         current = self._open_ring(generation) if generation and pages else None
-        is_due = self._wish != wish and (current is None or not _serves(current, wish))
+        is_due = self._wish != wish and (current is None or not wish.is_met_by(current))
         self._wish = wish
         if not self.alive:
             return
-        if current is None or is_due:
+        if (current is None or is_due) and not self._refill(generation, wish):
             self._make_ring(generation if pages and current is None else generation + 1, wish.pages, wish.mode)
+
+    def _refill(self, generation: int, wish: RingWish) -> bool:
+        """Offer the ring that was offered last once more, if the program never came to open it; True if it serves."""
+        found = self.rings.get(generation)
+        if found is None or generation <= self.session.generation_in_use() or not wish.is_met_by(found):
+            return False
+        try:
+            allocate(found)
+        except OSError:
+            return False
+        self.session.set_ring(generation, found.pages, found.mode)
+        return True
 
     def _make_ring(self, generation: int, pages: int, mode: int = layout.MODE_DISCARD) -> None:
         """Make and announce a ring, smaller ones where memory is short. Raises OSError if even those do not fit."""
@@ -378,12 +379,6 @@ class TracedProgram:
         self.session.close()
         if remove:
             producer.remove(self.session.directory, self.session.name)
-
-
-def _serves(ring_file: RingFile, wish: RingWish) -> bool:
-    return ring_file.mode == wish.mode and (
-        ring_file.pages == wish.pages or (wish.may_grow and ring_file.pages > wish.pages)
-    )
 
 
 def _remove(ring_file: RingFile) -> None:

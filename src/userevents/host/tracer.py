@@ -22,7 +22,7 @@ from .admission import is_session
 from .clocks import TraceClocks, machine
 from .frames import start_frames
 from .inotify import DirectoryWatch
-from .loop import Loop
+from .loop import Activity, Loop
 from .memory import keep_heap
 from .natives import Natives
 from .places import Places
@@ -36,9 +36,13 @@ _SHARE = 1 / 16
 """How much of a ring may fill up while we sleep, at the rate that was seen last."""
 _FLOOD_SHARE = 1 / 4
 """So much of a ring in one turn, and the next one comes at once."""
-_EAGER_S = 0.002
-_EAGER_FOR_S = 0.05
-"""Whoever has just enabled an event waits for the first record: so long after it we look so often."""
+_EAGER_S = 0.0003
+_EAGER_FOR_S = 0.5
+_EAGER_SHARE = 1 / 8
+"""Whoever has just enabled an event waits for its first record: we look soon, and again after this share of the time
+that they have waited, so that none waits much longer than it was not there."""
+_EAGER_WORK = 4
+"""So many times as long as a look takes we rest after it."""
 _IDLE_S = 0.1
 _BLIND_S = 0.02
 _BLIND_BUSY_S = 0.005
@@ -70,7 +74,8 @@ class Tracer:
         """The programs that write through doors."""
         self._machine = machine(clocks)
         self.instances: dict[str, Instance] = {"": Instance("", self.group, self._machine)}
-        self.activity = threading.Event()
+        self.activity = Activity()
+        """What readers of a stream wait for."""
         self.pokes: list[Callable[[], None]] = []
         self._log = log or (lambda level, message: None)
         self._places = Places(self._log, everyone=everyone)
@@ -88,7 +93,8 @@ class Tracer:
         self._foreign: set[str] = set()
         """Sockets in our directories that a service manager made, and will listen on after us."""
         self._next_tick = self._next_look = 0.0
-        self._drained_s = self._eager_until = 0.0
+        self._drained_s = 0.0
+        self._switched_on_s = -_EAGER_FOR_S
         self._rescan = True
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -191,7 +197,7 @@ class Tracer:
             self._places.release()
             for instance in self.instances.values():
                 instance.stream.finish()
-            self.activity.set()
+            self.activity.tell()
 
     def _trouble(self, error: Exception) -> None:
         """A client's request failed in a way nobody foresaw: say so, and go on for the others."""
@@ -327,12 +333,20 @@ class Tracer:
                 self._trouble(error)
         wait_s = _IDLE_S if self._sees else _BLIND_S
         if moved or self._programs.feed.is_behind:
-            self.activity.set()
+            self.activity.tell()
             elapsed, self._drained_s = drained_s - self._drained_s, drained_s
             wait_s = self._soon(self._programs.drained_share, elapsed)
+        return min(wait_s, self._eagerly(now))
+
+    def _eagerly(self, began_s: float) -> float:
+        """How long to sleep at most after a turn that began then, because somebody enabled an event lately."""
+        now = time.monotonic()
         if self._programs.has_switched_on:
-            self._programs.has_switched_on, self._eager_until = False, now + _EAGER_FOR_S
-        return min(wait_s, _EAGER_S) if now < self._eager_until else wait_s
+            self._programs.has_switched_on, self._switched_on_s = False, now
+        waited = now - self._switched_on_s
+        if waited >= _EAGER_FOR_S:
+            return _IDLE_S
+        return max(_EAGER_S, waited * _EAGER_SHARE, (now - began_s) * _EAGER_WORK)
 
     def _soon(self, share: float, elapsed: float) -> float:
         """How long to sleep after a turn that brought `share` of a ring, `elapsed` after the turn before it."""

@@ -8,8 +8,9 @@ from ..session import layout
 from .flight import FlightView
 from .native_view import NativeFlight
 from .natives import Natives
-from .program import RingWish, TracedProgram
+from .program import TracedProgram
 from .view import View
+from .wish import RingWish
 
 AnyView = View | FlightView
 
