@@ -2,7 +2,9 @@
 
 The agent reads recorded frames as it reads a tracer's stream (in a thread), makes batches, counts their records, keeps
 them until they are confirmed, and numbers them. The peer calls `publish_async` with the very same payloads, 256 on
-their way at most, and waits until all are confirmed. Both send to one server's file stream, in turn, from this process.
+their way at most, and waits until all are confirmed. Both send to one server's file stream, in turn, from this process,
+whose allocator keeps memory as that of a tracer does. The agent's time holds its beginning and its end: a question
+to the broker and four subscriptions, and some milliseconds of waiting for the last confirmation.
 """
 
 import asyncio
@@ -30,9 +32,10 @@ from userevents.fleet.connection import Settings
 from userevents.fleet.filtering import Filtering
 from userevents.fleet.server import binary
 from userevents.fleet.stream import see_stream
+from userevents.host.memory import keep_heap
 
 ROUNDS = 12
-MIB = 48
+MIB = 96
 GOAL = 0.8
 PAGES_A_FRAME = 64
 """Pages that a tracer hands out at once when a program writes flat out."""
@@ -125,7 +128,8 @@ async def agent(broker: Broker, frames: list[bytes], messages: int) -> float:
     began = time.perf_counter()
     await publisher.run()
     seconds = time.perf_counter() - began
-    assert (publisher.sent, publisher.backlog.dropped) == (messages, 0), (publisher.sent, messages)
+    assert 0 <= publisher.sent - messages <= 4, (publisher.sent, messages)  # the first may go before they are full
+    assert not publisher.backlog.dropped, publisher.backlog.dropped
     return seconds
 
 
@@ -169,6 +173,7 @@ def server(directory: str) -> Iterator[Settings]:
 def main() -> None:
     """Measure, and print the ratio."""
     began = time.monotonic()
+    keep_heap()
     notes = [wait_until_quiet()]
     with tempfile.TemporaryDirectory(prefix="userevents-bench-") as directory, server(directory) as settings:
         time.sleep(0.5)

@@ -8,7 +8,7 @@ counted by session and event (docs/formats/fleet.md).
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from operator import sub
 from struct import Struct
 from typing import Final
 
@@ -145,15 +145,15 @@ class Batcher:
             whole = view[at : at + size]
             at += size
             if kind == wire.PAGE_RUN and size > BATCH_SIZE:
-                for piece in _cut(whole, stream):
-                    self._take(kind, piece, done)
+                for piece, records in _cut(whole, stream):
+                    self._take(kind, piece, done, records)
                 continue
             frame = bytes(whole)
             if kind == wire.LEDGER and self._ledgers.get(stream) == frame:
                 continue
             if kind == wire.LEDGER:
                 self._ledgers[stream] = frame
-            self._take(kind, frame, done)
+            self._take(kind, frame, done, sum(_records_by_page(whole)) if kind == wire.PAGE_RUN else 0)
             if kind == wire.END:
                 done += self.flush(ends=True)
         return done
@@ -167,7 +167,7 @@ class Batcher:
         self._frames, self._size, self._records, self._begins = [], 0, 0, False
         return [batch]
 
-    def _take(self, kind: int, frame: bytes, done: list[Batch]) -> None:
+    def _take(self, kind: int, frame: bytes, done: list[Batch], records: int) -> None:
         if self._frames and self._size + len(frame) > BATCH_SIZE:
             done += self.flush()
         if len(frame) > MESSAGE_MAX:
@@ -175,8 +175,7 @@ class Batcher:
             return
         if kind == wire.PAGE_PART:
             frame = self._standing_alone(frame)
-        elif kind == wire.PAGE_RUN:
-            self._records += _records_of_run(frame)
+        self._records += records
         self._frames.append(frame)
         self._size += len(frame)
 
@@ -205,28 +204,30 @@ class Batcher:
             self._begins = False
 
 
-def _cut(frame: memoryview, stream: int) -> Iterator[bytes]:
-    """Yield a run of pages as several."""
+def _cut(frame: memoryview, stream: int) -> Iterator[tuple[bytes, int]]:
+    """Yield a run of pages as several, each with the number of its records."""
+    counts = _records_by_page(frame)
     generation, count, seq = wire.RUN.unpack_from(frame, wire.FRAME.size)
     table = wire.FRAME.size + wire.RUN.size
     pages = table + count * _ENTRY.size
     for first in range(0, count, _PAGES_AT_ONCE):
         stop = min(first + _PAGES_AT_ONCE, count)
         entries = frame[table + first * _ENTRY.size : table + stop * _ENTRY.size]
-        yield wire.pack_run(
-            stream, generation, seq + first, entries, frame[pages + first * PAGE_SIZE : pages + stop * PAGE_SIZE]
-        )
+        held = frame[pages + first * PAGE_SIZE : pages + stop * PAGE_SIZE]
+        yield wire.pack_run(stream, generation, seq + first, entries, held), sum(counts[first:stop])
 
 
-def _records_of_run(frame: bytes) -> int:
-    """Return how many records a run of pages has, by its table; only the last page must be walked for that."""
+def _records_by_page(frame: memoryview) -> list[int]:
+    """Return how many records each page of a run has, by its table; only the last page must be walked for that."""
     _, count, _ = wire.RUN.unpack_from(frame, wire.FRAME.size)
     table = wire.FRAME.size + wire.RUN.size
     pages = table + count * _ENTRY.size
-    befores: list[int] = [before for before, _, _ in _ENTRY.iter_unpack(frame[table:pages])]
-    found = sum(min(max(after - before, 0), _RECORDS_MAX) for before, after in pairwise(befores))
+    befores: list[int] = frame[table:pages].cast("Q")[:: _ENTRY.size // 8].tolist()
+    counts = list(map(sub, befores[1:], befores))
+    if counts and not 0 <= min(counts) <= max(counts) <= _RECORDS_MAX:
+        counts = [min(max(found, 0), _RECORDS_MAX) for found in counts]
     last = pages + (count - 1) * PAGE_SIZE
-    return found + sum(map(len, runs_in(frame[last : last + PAGE_SIZE], PAGE_SIZE, 0)[0]))
+    return [*counts, sum(map(len, runs_in(bytes(frame[last : last + PAGE_SIZE]), PAGE_SIZE, 0)[0]))]
 
 
 def _continued(frame: bytes, part: tuple[int, ...], ts_ns: int) -> bytes:

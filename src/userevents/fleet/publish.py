@@ -46,6 +46,7 @@ _HEADERS_MAX: Final = 1024
 _CONFIRM_S: Final = 5.0
 _AGAIN_S: Final = 0.5
 _END_S: Final = 2.0
+_LAST_S: Final = 0.002
 
 
 class Quota:
@@ -151,7 +152,7 @@ class Publisher:
         deadline = time.monotonic() + _END_S
         while (self.backlog or self.backlog.unconfirmed) and time.monotonic() < deadline:
             self._wake.set()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_LAST_S)
         left = len(self.backlog) + self.backlog.unconfirmed
         if left:
             self._agent.log("warning", f"fleet: {left} batches were not confirmed by the broker, and may be lost")
