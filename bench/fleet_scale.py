@@ -4,8 +4,10 @@ The hosts are real agents in a few processes (bench/shared/simulated.py), on the
 events half have the same names on every host and half are the host's own. Measured, at each size, while all hosts
 renew their leases, compare their keys and look for hosts that are gone:
 
-* list: all events, and all hosts, as `fleet list` reads them on a connection that stands;
+* list: all events, one event, and all hosts, as `fleet list` reads them on a connection that stands;
 * enable: from the wish (`fleet enable`) until a host does it, over all hosts;
+* flight: from an instant at which a rule holds on one host until another host takes its window, and until all do
+  (up to 300 hosts);
 * watch: from a host's use of a new event until somebody who watches the keys is told;
 * a fleet at rest: the CPU time of the server and of one agent, in shares of a core;
 * memory: of the server, of one agent, and of a whole fleet's view.
@@ -17,6 +19,7 @@ where a machine has no two cores to spare for a thousand of them; what a fleet a
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import resource
@@ -37,6 +40,8 @@ from results import Row, keep, print_rows, wait_until_quiet
 
 from userevents.fleet.broker import Broker, connected
 from userevents.fleet.connection import Settings
+from userevents.fleet.flight_hosts import every_s
+from userevents.fleet.flights import FleetFlight, Instant
 from userevents.fleet.names import BUCKET, encode
 from userevents.fleet.reading import read_events, read_hosts
 from userevents.fleet.server import Place, free_port, running
@@ -53,6 +58,9 @@ PACE = int(os.environ.get("USEREVENTS_FLEET_PACE", "1"))
 LISTS = 10
 ENABLES = 10
 WATCHES = 60
+FREEZES = 8
+FREEZE_MAX = 300
+"""Each host looks at its rules twenty times a second, which is more than one machine has for a thousand."""
 REST_S = 6.0
 PATIENCE_S = 300.0
 ROOM = 512 << 20
@@ -90,6 +98,21 @@ class Hosts:
                 found += [one] if one.what == what else []
         return found
 
+    async def join(self) -> float:
+        """Have all of them tell everything; returns how long that took, in s."""
+        began = time.monotonic()
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(b"begin\n")
+        await self.wait_for("began", len(self._processes))
+        return time.monotonic() - began
+
+    def hold(self, number: int) -> None:
+        """Have a flight rule hold on a host."""
+        stdin = self._processes[number % len(self._processes)].stdin
+        assert stdin is not None
+        stdin.write(f"hold h{number}\n".encode())
+
     def use(self, number: int, event: str, fields: str) -> None:
         """Have a host use one more event."""
         stdin = self._processes[number % len(self._processes)].stdin
@@ -99,7 +122,7 @@ class Hosts:
 
 @contextlib.asynccontextmanager
 async def hosts(url: str, count: int) -> AsyncIterator[Hosts]:
-    """So many hosts, once all of them have told everything."""
+    """So many hosts, which wait to join."""
     script = str(Path(__file__).parent / "shared" / "simulated.py")
     processes = [
         await asyncio.create_subprocess_exec(
@@ -110,7 +133,7 @@ async def hosts(url: str, count: int) -> AsyncIterator[Hosts]:
     ]  # fmt: skip
     made = Hosts(processes)
     try:
-        await made.wait_for("began", PROCESSES)
+        await made.wait_for("ready", PROCESSES)
         yield made
     finally:
         for process in processes:
@@ -124,12 +147,18 @@ class Found(NamedTuple):
     hosts: int
     join_s: float
     list_ms: list[float]
+    one_ms: list[float]
+    """Of one event that all hosts have."""
     hosts_ms: list[float]
     enable_ms: list[float]
     """Of each host."""
     last_ms: list[float]
     """Until the last host did it."""
     watch_ms: list[float]
+    freeze_ms: list[float]
+    """Of each other host."""
+    frozen_ms: list[float]
+    """Until the last host."""
     server_cpu: float
     agent_cpu: float
     server_mib: float
@@ -139,22 +168,33 @@ class Found(NamedTuple):
 
 async def measure(count: int, server: int, url: str) -> Found:
     """Measure a fleet of `count` hosts on a server that is fresh."""
-    began = time.monotonic()
     async with hosts(url, count) as made, connected(Settings((url,)), "bench") as broker:
-        join_s = time.monotonic() - began
+        join_s = await made.join()
+        print(f"{count:,} hosts with {EVENTS} events each: all told in {join_s:.1f} s", flush=True)
         await asyncio.sleep(2)
         before = [_cpu(pid) for pid in (server, *made.pids)]
         await asyncio.sleep(REST_S)
         spent = [_cpu(pid) - then for pid, then in zip((server, *made.pids), before, strict=True)]
-        list_ms = await _times(LISTS, lambda: read_events(broker, "*"))
-        hosts_ms = await _times(LISTS, lambda: read_hosts(broker))
+        _tell("at rest", [spent[0] / REST_S, sum(spent[1:]) / REST_S / count])
+        list_ms = _tell("list", await _times(LISTS, lambda: read_events(broker, "*")))
+        one_ms = _tell("list one", await _times(LISTS, lambda: read_events(broker, "event_7")))
+        hosts_ms = _tell("list hosts", await _times(LISTS, lambda: read_hosts(broker)))
         every, last = await _enable(made, broker, count)
-        watch_ms = await _watch(made, broker, count)
+        _tell("enable, last host", last)
+        watch_ms = _tell("watch", await _watch(made, broker, count))
+        freeze_ms, frozen_ms = await _freeze(made, broker, count) if count <= FREEZE_MAX else ([], [])
+        _tell("flight, last host", frozen_ms)
         return Found(
-            count, join_s, list_ms, hosts_ms, every, last, watch_ms,
+            count, join_s, list_ms, one_ms, hosts_ms, every, last, watch_ms, freeze_ms, frozen_ms,
             spent[0] / REST_S, sum(spent[1:]) / REST_S / count,
             _resident(server), sum(map(_resident, made.pids)) / count, await _view_mib(broker),
         )  # fmt: skip
+
+
+def _tell(what: str, found: list[float]) -> list[float]:
+    """Say at once what was measured: a run with many hosts may be cut short."""
+    print(f"  {what}: {', '.join(f'{value:.4g}' for value in sorted(found)[:12])}", flush=True)
+    return found
 
 
 async def _times(count: int, do: Callable[[], Coroutine[Any, Any, object]]) -> list[float]:
@@ -194,6 +234,38 @@ async def _watch(made: Hosts, broker: Broker, count: int) -> list[float]:
     return times
 
 
+async def _freeze(made: Hosts, broker: Broker, count: int) -> tuple[list[float], list[float]]:
+    """Have a rule hold on one host after the other, with what `fleet flight` does then."""
+    asked = {"rules": ["alarm"], "patterns": ["*"], "buffer": 0}
+    asking: list[asyncio.Task[None]] = []
+
+    def held(instant: Instant) -> None:
+        flight.hold(instant.ts_ns - 10**9, instant.ts_ns + 10**9)
+        asking.append(asyncio.create_task(flight.ask()))
+
+    flight = FleetFlight(broker, "*", asked, held, io.BytesIO)
+    await flight.begin()
+    running = asyncio.create_task(flight.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(host.best is not None for host in flight.hosts.values()) < count:
+            await asyncio.sleep(0.1)
+    every, last = [], []
+    for number in range(FREEZES):
+        made.hold(number * 7 % count)
+        (began,) = await made.wait_for("held", 1)
+        done = [
+            (told.at_ns - began.at_ns) / 1e6 for told in await made.wait_for("frozen", count) if told.host != began.host
+        ]
+        every += done
+        last.append(max(done))
+        for window in list(flight.windows.values()):
+            flight.done(window)
+        await asyncio.sleep(max(1.2, every_s(count) * 1.2))
+    running.cancel()
+    await asyncio.gather(running, *asking, return_exceptions=True)
+    return every, last
+
+
 async def _view_mib(broker: Broker) -> float:
     tracemalloc.start()
     view = View(await broker.keys(">"))
@@ -227,27 +299,25 @@ def main() -> None:
                 found.append(asyncio.run(measure(count, server.pid, place.url)))
         finally:
             shutil.rmtree(directory)
-        print(_line(found[-1]), flush=True)
     rows = [row for one in found for row in _rows(one)]
     print_rows(rows)
     keep("fleet_scale", rows, notes=[note], seconds=time.monotonic() - started)
-
-
-def _line(one: Found) -> str:
-    return f"{one.hosts:,} hosts with {EVENTS} events each: all told in {one.join_s:.1f} s"
 
 
 def _rows(one: Found) -> list[Row]:
     size = f"{one.hosts:,} hosts"
     times = {
         "list events": one.list_ms,
+        "list one event": one.one_ms,
         "list hosts": one.hosts_ms,
         "enable, each host": one.enable_ms,
         "enable, last host": one.last_ms,
         "watch": one.watch_ms,
+        "flight, each other host": one.freeze_ms,
+        "flight, last host": one.frozen_ms,
     }
     pace = f", pace 1/{PACE}" if PACE > 1 else ""
-    rows = [_spread(f"{name}, {size}", found) for name, found in times.items()]
+    rows = [_spread(f"{name}, {size}", found) for name, found in times.items() if found]
     singles = {
         f"server at rest{pace}": (one.server_cpu, "cores"),
         f"one agent at rest{pace}": (one.agent_cpu, "cores"),

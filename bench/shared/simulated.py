@@ -1,14 +1,17 @@
 """A process full of hosts for bench/fleet_scale.py: real agents, in one loop, each beside a tracing tree of its own.
 
-What an agent runs is what it runs anywhere, with two differences. It has no thread of its own, so that a process holds
-hundreds. And which events the host uses it is told, instead of asking a tracer four times a second: that cost is each
-host's own, and a thousand hosts have more than the cores of one machine.
+What an agent runs is what it runs anywhere, with three differences. It has no thread of its own, so that a process
+holds hundreds. Which events the host uses it is told, instead of asking a tracer four times a second: that cost is each
+host's own, and a thousand hosts have more than the cores of one machine. And it sends no events, and keeps no rings in
+a flight: what is measured of one is how soon a host begins to take a window, not what that costs it.
 
     simulated.py URL FIRST STEP STOP EVENTS SHARED PACE
 
-hosts `hN` for N from FIRST to STOP by STEP, each with EVENTS events, of which SHARED are the same everywhere. On stdin
-``use HOST EVENT FIELDS`` makes a host use one more. On stdout a line of JSON for each thing that happened, with the
-time (CLOCK_MONOTONIC, ns): ``used``, ``recorded`` (the host does what was wished), ``began`` (all hosts did).
+hosts `hN` for N from FIRST to STOP by STEP, each with EVENTS events, of which SHARED are the same everywhere. They join
+after a line ``begin`` on stdin; then ``use HOST EVENT FIELDS`` makes a host use one more, ``hold HOST`` has a flight
+rule hold there. On stdout a line of JSON for each thing that happened, with the time (CLOCK_MONOTONIC, ns): ``ready``
+to begin, ``began`` (all hosts did), ``used``, ``recorded`` (the host does what was wished), ``held`` (a flight rule),
+``frozen`` (the host takes a window).
 """
 
 import asyncio
@@ -17,17 +20,21 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from userevents.abi.tracefs import O_RDONLY, OWN_PATTERNS
+from userevents.control.rule_watch import Held
+from userevents.control.rules import Rule
 from userevents.engine import Caller, Group
-from userevents.fleet import member, names, pace
+from userevents.fleet import flying, member, names, pace
 from userevents.fleet.agent import Agent
 from userevents.fleet.connection import Settings
 from userevents.tracefs import OpenNode, PlainSystem, Tree
 
 _ROOT = Caller(0, 0, perfmon=True)
 _AT_ONCE = 25
-FIELDS = "u32 status; u64 latency_ns; char[16] method"
+FIELDS = "u32 status; u64 latency_{number}_ns; char[16] method"
+"""Of the event with that number: a hundred layouts, the same on every host, as programs alike have them."""
 
 
 def tell(what: str, host: str) -> None:
@@ -78,7 +85,7 @@ class Host:
     def close(self) -> None:
         pass
 
-    def use(self, event: str, fields: str = FIELDS) -> None:
+    def use(self, event: str, fields: str) -> None:
         """Use an event, as an agent would tell of it."""
         key = names.user_key(f"user_events:{event}", names.layout_of(fields), self.name)
         self.used[key] = json.dumps({"declaration": f"{event} {fields}"}).encode()
@@ -89,6 +96,39 @@ class Host:
         agent.presence.hold(self.used, {})
         agent.changed.set()
         await agent.ending.wait()
+
+
+class Flight:
+    """A flight without rings (`HostFlight`)."""
+
+    due: ClassVar[set[str]] = set()
+    """Hosts on which a rule is to hold."""
+
+    def __init__(self, access: Host, name: str, spec: dict[str, object]) -> None:
+        self.begun_ns = time.monotonic_ns()
+        self.refused: list[str] = []
+        self.windows: dict[str, int] = {}
+        self._host = access.name
+
+    def hold(self, number: str, since_ns: int, until_ns: int) -> None:
+        """Take a window."""
+        if number not in self.windows:
+            tell("frozen", self._host)
+        self.windows[number] = until_ns
+
+    def turn(self) -> tuple[list[Held], list[str]]:
+        """Look whether the rule held."""
+        if self._host not in self.due:
+            return [], []
+        self.due.discard(self._host)
+        return [Held(Rule.parse("alarm"), time.monotonic_ns())], []
+
+    def forget(self, number: str) -> None:
+        """A window is over."""
+        del self.windows[number]
+
+    def close(self) -> None:
+        """End it."""
 
 
 def slow_down(slower: int) -> None:
@@ -103,22 +143,28 @@ async def main(url: str, first: int, step: int, stop: int, events: int, shared: 
     """Run the hosts until stdin ends."""
     agents: dict[str, tuple[Agent, Host]] = {}
     slots = asyncio.Semaphore(_AT_ONCE)
-    tasks = []
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     for number in range(first, stop, step):
         host = Host(f"h{number}")
         for each in range(events):
-            host.use(f"event_{each}" if each < shared else f"event_{each}_of_{number}")
-        parts = (member.presence, host.holdings, member.facts, member.wishes, member.sweeps)
+            name = f"event_{each}" if each < shared else f"event_{each}_of_{number}"
+            host.use(name, FIELDS.format(number=each))
+        parts = (member.presence, host.holdings, member.facts, member.wishes, member.sweeps, flying.flights)
         agent = Agent(Settings((url,)), host.name, lambda host=host: host, parts)  # type: ignore[misc]
         agents[host.name] = agent, host
-        tasks.append(asyncio.create_task(_begin(agent, slots)))
-    await asyncio.gather(*tasks)
+    tell("ready", "")
+    await reader.readline()
+    await asyncio.gather(*(_begin(agent, slots) for agent, _ in agents.values()))
     tell("began", "")
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
-        _, name, event, fields = line.decode().split(maxsplit=3)
+        what, name, *words = line.decode().split(maxsplit=3)
+        if what == "hold":
+            tell("held", name)
+            Flight.due.add(name)
+            continue
         agent, host = agents[name]
+        event, fields = words
         host.use(event, fields.strip())
         agent.presence.hold(host.used, {})
         agent.changed.set()
@@ -136,6 +182,7 @@ async def _begin(agent: Agent, slots: asyncio.Semaphore) -> None:
 _running: set["asyncio.Task[None]"] = set()
 
 if __name__ == "__main__":
+    flying.HostFlight = Flight  # type: ignore[assignment,misc]
     slow_down(int(sys.argv[7]))
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:7])))

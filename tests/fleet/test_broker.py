@@ -1,20 +1,23 @@
 """The bucket on a real server: keys, leases, reads in pages; and what is said of servers that will not do."""
 
 import asyncio
+import json
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fleet.conftest import free_port, nats_server
+from tests.fleet.conftest import Server, free_port, nats_server
 from userevents.errors import NoBroker, Refused, Unusable
 from userevents.fleet import names
 from userevents.fleet.broker import Broker, Conflict, connected, entry_of
 from userevents.fleet.connection import Settings
+from userevents.fleet.reading import read_events
 from userevents.fleet.streams import LEAST_SIZE, prepare
+from userevents.fleet.table import Entry
 from userevents.fleet.wishes import Wish, Wishes
 from userevents.fleet.wishing import add_wishes
 
@@ -185,3 +188,60 @@ def test_who_may_not_is_told_on_what(tmp_path: Path) -> None:
         asyncio.run(main())
         with pytest.raises(Refused, match="does not let us in"):
             _connect(server.settings)
+
+
+def test_fields_are_read_once_a_layout_and_a_key_that_says_something_else_stands_for_itself(with_broker: With) -> None:
+    """Two hundred events of two layouts; one whose key has other fields than its layout shows what its key says."""
+
+    async def steps(broker: Broker) -> None:
+        fields = ("u32 a", "u64 b")
+        for number in range(200):
+            event, text = f"user_events:e{number:03}", fields[number % 2]
+            value = {"declaration": f"e{number:03} {'char[4] lie' if number == 199 else text}"}
+            key = names.user_key(event, names.layout_of(text), "web.1")
+            await broker.put(key, json.dumps(value).encode())
+        await broker.put(names.lease_key("web.1"), b'["x", 1]')
+        asked: list[str] = []
+        read = broker.values
+
+        async def values(keys: Sequence[str]) -> list[Entry]:
+            asked.extend(keys)
+            return await read(keys)
+
+        broker.values = values  # type: ignore[method-assign]
+        rows = await read_events(broker, "*")
+        assert [row.fields for row in rows] == [*fields * 99, fields[0], "char[4] lie"]
+        assert len(asked) <= 102  # the last of each layout, and each of the layout whose last one lies
+
+    with_broker(steps)
+
+
+def test_streams_are_made_once_a_cluster_has_a_leader(tmp_path: Path) -> None:
+    """With one of two servers there is none: it waits, says why, and ends when it has to; with both it goes on."""
+    ports, routes = (free_port(), free_port()), (free_port(), free_port())
+    said: list[str] = []
+
+    def started(number: int) -> Server:
+        other = routes[1 - number]
+        config = tmp_path / f"{number}.conf"
+        config.write_text(
+            f"listen: 127.0.0.1:{ports[number]}\nserver_name: s{number}\n"
+            f'jetstream {{ store_dir: "{tmp_path}/{number}", max_mem: 64MB, max_file: 1GB }}\n'
+            f"cluster {{ name: c, listen: 127.0.0.1:{routes[number]}, routes: [nats://127.0.0.1:{other}] }}\n"
+        )
+        server = Server(ports[number], config, [])
+        server.start()
+        return server
+
+    first = started(0)
+    try:
+        with pytest.raises(NoBroker, match=r"no leader|does not answer"):
+            asyncio.run(prepare(first.settings, LEAST_SIZE, 2, 3.0, said.append))
+        assert said
+        second = started(1)
+        try:
+            asyncio.run(prepare(first.settings, LEAST_SIZE, 2, 20.0, said.append))
+        finally:
+            second.kill()
+    finally:
+        first.kill()

@@ -1,6 +1,6 @@
 """How a host slows down where the broker does, and comes back to its pace."""
 
-from userevents.fleet.pace import LEASE_MAX_S, LEASE_S, WRITES_MAX, Pace
+from userevents.fleet.pace import LEASE_MAX_S, LEASE_S, SLOW_S, WRITES_MAX, WRITES_MIN, Pace
 
 
 def test_a_lease_outlasts_renewals_that_take_long_and_is_short_again_after_them() -> None:
@@ -18,13 +18,15 @@ def test_a_lease_outlasts_renewals_that_take_long_and_is_short_again_after_them(
 
 
 def test_fewer_keys_are_written_at_once_while_writes_take_long() -> None:
-    """From a few to many while answers come at once, and down to one by one."""
+    """From a few to many while answers come at once, and down to a few again."""
     pace = Pace()
     for _ in range(10):
         pace.wrote(0.01)
     assert pace.writes == WRITES_MAX
-    pace.wrote(1.0)
+    pace.wrote(SLOW_S * 0.7)
+    assert pace.writes == WRITES_MAX
+    pace.wrote(SLOW_S * 2)
     assert pace.writes == WRITES_MAX // 2
     for _ in range(10):
-        pace.wrote(1.0)
-    assert pace.writes == 1
+        pace.wrote(SLOW_S * 2)
+    assert pace.writes == WRITES_MIN

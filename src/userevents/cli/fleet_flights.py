@@ -13,8 +13,9 @@ import click
 from ..control.recorder import RawFile
 from ..errors import Unusable
 from ..formats.flight import MAX_INSTANTS
+from ..formats.hosts import MAX_HOSTS
 from .console import LiveLine, count, fail, say, warn
-from .fleeting import Credentials, with_broker
+from .fleeting import Credentials, no_room, with_broker
 from .reach import shown
 from .rule_options import RuleWish
 from .window import Done, finish_window, make_directory, path_at, remove_oldest, stretched, tell
@@ -46,7 +47,7 @@ class FleetRules:
         self._wish = wish
         self._line = LiveLine(enabled=not wish.quiet)
         self._stopped = False
-        self._failed = False
+        self._failed = self._has_warned = False
         self._files = 0
         self._next_ns = 0
         self._passed_over = 0
@@ -104,6 +105,9 @@ class FleetRules:
         is_said = self._wish.quiet
         while not self._stopped and (deadline is None or time.monotonic() < deadline):
             ready = [host for host in self._flight.hosts.values() if host.best]
+            if len(ready) > MAX_HOSTS and not self._has_warned:
+                self._has_warned = True
+                warn(no_room([host.name for host in ready[MAX_HOSTS:]], "a trace"))
             if not is_said and ready:
                 is_said = True
                 rules = count(len(self._wish.asked.rules), "rule")

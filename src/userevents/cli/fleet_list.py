@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .console import Progress
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option, with_broker
 
 if TYPE_CHECKING:
@@ -38,8 +39,12 @@ def list_(
     async def events(broker: "Broker") -> "list[EventRow]":
         from ..fleet.reading import read_events
 
-        return await read_events(broker, pattern or "*", hosts)
+        try:
+            return await read_events(broker, pattern or "*", hosts, progress.at)
+        finally:
+            progress.clear()
 
+    progress = Progress(lambda done: f"{done:,} keys read")
     nothing = "No host of the fleet has a matching event." if pattern else "No host of the fleet has any event."
     _show(with_broker(servers, credentials, events), as_json, _event_table, nothing)
 

@@ -10,7 +10,7 @@ from ..control.recorder import RawFile
 from ..errors import Malformed, Unusable
 from .console import LiveLine, count, fail, human_size, say, warn
 from .finish import finish
-from .fleeting import Credentials, with_broker
+from .fleeting import Credentials, no_room, with_broker
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
@@ -44,6 +44,8 @@ class FleetRecording:
         self._unended: list[str] = []
         self._said: set[str] = set()
         """Hosts of which it was said that they are recorded."""
+        self._has_warned = False
+        """Whether it was said that there are more hosts than a trace takes."""
         self.finished: Finished | None = None
 
     def run(self, servers: str, credentials: Credentials) -> int:
@@ -141,6 +143,10 @@ class FleetRecording:
         self._stopped = True
 
     def _look_around(self, collector: "Collector") -> None:
+        if collector.merged.left_out and not self._has_warned:
+            self._has_warned = True
+            self._line.clear()
+            warn(no_room(collector.merged.left_out, "a trace"))
         begun = collector.begun()
         if self._wish.is_live and not self._wish.quiet and collector.hosts - self._said <= begun - self._said != set():
             self._line.clear()
@@ -155,8 +161,8 @@ class FleetRecording:
         self._line.show(f"{merged.records:,} events of {hosts} ({there})  {human_size(self._raw.size)}  {missing}")
 
     def _tell_end(self, merged: "Merged") -> None:
-        for host in sorted(merged.left_out):
-            warn(f"host '{host}' is not in the trace: it has room for 213; choose with --host")
+        if merged.left_out:
+            warn(no_room(merged.left_out, "the trace"))
         for host in self._unended:
             warn(f"host '{host}' did not end its recording in time: its counts are the last that came")
         if not merged.numbers:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .console import count, leave_pipe, reader_left, say, take_any_text, warn
-from .fleeting import Credentials, with_broker
+from .fleeting import Credentials, no_room, with_broker
 from .reach import shown
 
 if TYPE_CHECKING:
@@ -83,11 +83,14 @@ class Watching:
             pass
 
     async def _show_all(self, collector: "Collector", windows: "Windows", reading: "asyncio.Task[None]") -> None:
-        told = self._watch.quiet
+        told, warned = self._watch.quiet, False
         started = time.monotonic()
         while not self._over:
             if reading.done():
                 reading.result()
+            if collector.merged.left_out and not warned:
+                warned = True
+                warn(no_room(collector.merged.left_out, "a look"))
             if not told and time.monotonic() - started > 3:
                 told = True
                 if not collector.hosts:

@@ -3,13 +3,13 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from ..errors import NoBroker, Unusable
-from .console import fail
+from .console import count, fail
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
@@ -107,6 +107,18 @@ def with_broker(
 
     with failing():
         return asyncio.run(main())
+
+
+def no_room(left_out: Collection[str], what: str) -> str:
+    """Say that there are more hosts than a trace takes, which have no room, and the way out."""
+    from ..formats.hosts import MAX_HOSTS
+
+    named = ", ".join(sorted(left_out)[:3]) + (", ..." if len(left_out) > 3 else "")
+    hosts = f"{count(len(left_out), 'host')} ({named})" if named else "more hosts"
+    return (
+        f"{what} has room for {MAX_HOSTS} hosts, and none for {hosts}: choose some with --host 'GLOB', and the others"
+        " with another one beside it"
+    )
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..formats.summary import Summary, Top
 
 _PLAIN_WIDTH = 160
+_MANY = 1000
 
 
 def _console() -> Console:
@@ -44,15 +46,39 @@ def _cells(table: Table, *texts: str) -> None:
 def plain_table(
     columns: Sequence[str], rows: Iterable[Sequence[str | tuple[str, str]]], numbers: tuple[str, ...] = ()
 ) -> None:
-    """Show rows of texts, or of texts with a style, whole and a line each where stdout is no terminal."""
-    is_terminal = sys.stdout.isatty()
+    """Show rows of texts, or of texts with a style, whole and a line each where stdout is no terminal.
+
+    More rows than anybody reads on a terminal are shown so there, too: folding them takes longer than all else.
+    """
+    found = [
+        [(escape(cell), "") if isinstance(cell, str) else (escape(cell[0]), cell[1]) for cell in row] for row in rows
+    ]
+    console = Console(highlight=False)
+    if not console.is_terminal or len(found) > _MANY:
+        _show_lines([columns, *([text for text, _ in row] for row in found)], [column in numbers for column in columns])
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=not is_terminal)
+        table.add_column(column, justify="right" if column in numbers else "left")
+    for row in found:
+        table.add_row(*(Text(text, style) for text, style in row))
+    console.print(table)
+
+
+def _show_lines(rows: Sequence[Sequence[str]], is_right: Sequence[bool]) -> None:
+    """Write rows with their columns below each other, as wide as the widest."""
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(widths, is_right, strict=True))
     for row in rows:
-        cells = [(cell, "") if isinstance(cell, str) else cell for cell in row]
-        table.add_row(*(Text(escape(text), style) for text, style in cells))
-    Console(width=None if is_terminal else 100_000, soft_wrap=not is_terminal, highlight=False).print(table)
+        cells = []
+        for text, (width, right) in zip(row, columns, strict=True):
+            room = " " * (width - _width(text))
+            cells.append(room + text if right else text + room)
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def show_summary(trace: "Trace", summary: "Summary") -> None:

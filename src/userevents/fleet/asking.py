@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ANSWER_S: Final = 2.0
 """How long the broker may take over one request."""
+MANY_S: Final = 15.0
+"""And over the names of very many keys: a hundred thousand are six megabytes."""
 _NOBODY: Final = "503"
 _PERMISSIONS: Final = "permissions violation"
 
@@ -30,7 +32,9 @@ class Asking:
         self._number = 0
         self._waiting: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
 
-    async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> "Msg":
+    async def ask(
+        self, subject: str, data: bytes, headers: dict[str, str] | None = None, answer_s: float = ANSWER_S
+    ) -> "Msg":
         """Ask, and wait for the answer.
 
         Raises `NoBroker` when none comes or nobody listens, `Refused` (EACCES) where we may not ask, and what
@@ -44,7 +48,7 @@ class Asking:
         number = str(self._number)
         future: asyncio.Future[Msg] = loop.create_future()
         self._waiting[number] = subject, future
-        late = loop.call_later(ANSWER_S, self._give_up, number)
+        late = loop.call_later(answer_s, self._give_up, number, answer_s)
         try:
             await self._client.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
             return await future
@@ -71,10 +75,10 @@ class Asking:
         else:
             future.set_result(answer)
 
-    def _give_up(self, number: str) -> None:
+    def _give_up(self, number: str, answer_s: float) -> None:
         _, future = self._waiting[number]
         if not future.done():
-            future.set_exception(NoBroker(f"the broker does not answer (within {ANSWER_S:g} s)"))
+            future.set_exception(NoBroker(f"the broker does not answer (within {answer_s:g} s)"))
 
 
 def status_of(answer: "Msg") -> str:

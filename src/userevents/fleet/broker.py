@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import NoBroker, Refused, Unusable
 from . import names
-from .asking import ANSWER_S, status_of
+from .asking import ANSWER_S, MANY_S, status_of
 from .connection import PATIENCE_S, Connection, Log, Settings
 from .streams import keys_config
 from .table import Entry
@@ -28,6 +28,8 @@ _AT_ONCE: Final = 1000
 _WRONG_SEQUENCE: Final = 10071
 _NO_JETSTREAM: Final = 10039
 _NO_SUCH_STREAM: Final = 10059
+_NO_LEADER: Final = (10008, 10009)
+"""A cluster that has not chosen a leader yet, or has just lost one."""
 _NO_SUCH_MESSAGE: Final = (10037, 10043, 10057)
 
 
@@ -81,7 +83,7 @@ class Broker(Connection):
         subject = names.key_subject(pattern)
         while True:
             body = {"subjects_filter": subject, "offset": len(found)}
-            answer = await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", body)
+            answer = await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", body, answer_s=MANY_S)
             page = (answer or {}).get("state", {}).get("subjects") or {}
             found += [name.removeprefix(names.KEYS_SUBJECT + ".") for name in page]
             if not page or len(found) >= int((answer or {}).get("total", 0)):
@@ -130,8 +132,10 @@ class Broker(Connection):
                 await waiting.unsubscribe()
         return _entries(answers)
 
-    async def _api(self, request: str, body: dict[str, Any], *, absent: bool = False) -> dict[str, Any] | None:
-        answer = await self.ask(f"{self._api_prefix}.{request}", json.dumps(body).encode())
+    async def _api(
+        self, request: str, body: dict[str, Any], *, absent: bool = False, answer_s: float = ANSWER_S
+    ) -> dict[str, Any] | None:
+        answer = await self.ask(f"{self._api_prefix}.{request}", json.dumps(body).encode(), answer_s=answer_s)
         return _checked(answer, request, absent=absent) or None
 
     async def make_stream(self, config: dict[str, Any]) -> None:
@@ -204,6 +208,8 @@ def _checked(answer: "Msg", what: str, *, absent: bool = False) -> dict[str, Any
         raise Conflict(f"{what}: {told}")
     if absent and code in _NO_SUCH_MESSAGE:
         return {}
+    if code in _NO_LEADER:
+        raise NoBroker(f"the broker's cluster has no leader now ({what}: {told})")
     if code == _NO_SUCH_STREAM:
         raise Unusable(f"the broker has no such stream ({what})")
     if code == _NO_JETSTREAM:

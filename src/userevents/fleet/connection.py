@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from ..errors import NoBroker, Refused, Unusable
-from .asking import Asking
+from .asking import ANSWER_S, Asking
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -102,12 +102,14 @@ class Connection:
                 await asyncio.wait_for(client.flush(1), 1.5)
             await self._end(client)
 
-    async def ask(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> "Msg":
+    async def ask(
+        self, subject: str, data: bytes, headers: dict[str, str] | None = None, answer_s: float = ANSWER_S
+    ) -> "Msg":
         """Make one request; many may be on their way. Raises `NoBroker`, and `Refused` for one that we may not make."""
         client = self.client
         if self._asking is None:
             self._asking = Asking(client)
-        return await self.reach(self._asking.ask(subject, data, headers))
+        return await self.reach(self._asking.ask(subject, data, headers, answer_s))
 
     async def reach(self, doing: Awaitable[_Answer]) -> _Answer:
         """Wait for an operation of the client; whatever can go wrong with the connection is `NoBroker`."""

@@ -1,7 +1,8 @@
 """Flight rules across hosts, from where they are asked for: one that holds on any host has every host hold its window.
 
-Each host keeps a flight recording and looks out for the rules by itself (flying.py). A window is told to hosts in their
-own clocks, compared with this one by every question and its answer; their parts come through the object store.
+Each host keeps a flight recording, looks out for the rules by itself and tells at once when one holds (flying.py);
+questions renew that, and find out what got lost (flight_hosts.py). A window is told to hosts in their own clocks,
+compared with this one by every question and its answer; their parts come through the object store.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,63 +23,23 @@ from ..formats.hosts import MAX_HOSTS
 from ..formats.model import PIDS_A_HOST
 from . import names, objects
 from .broker import Broker
+from .flight_hosts import Host, Sample, every_s, expires_s
 from .flying import ASK
-from .reading import read_view
+from .view import View
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.js.object_store import ObjectStore
 
-_ASK_S: Final = 0.5
+_TURN_S: Final = 0.1
 _VIEW_S: Final = 2.0
-_SAMPLES: Final = 240
-_CLOCKS: Final = 40
-"""Comparisons of a host's clock that go into a trace."""
+_FETCHES: Final = 8
+"""Parts fetched at once."""
 _COPY: Final = 1 << 20
 PATIENCE_S: Final = 30.0
 """So long after its end a window waits for the parts of hosts that live."""
 _GONE_S: Final = 5.0
 """And so long for one of a host that is gone."""
-
-
-class Sample(NamedTuple):
-    """At `here_ns` of this clock a host's showed `there_ns`, give or take."""
-
-    here_ns: int
-    there_ns: int
-    uncertainty_ns: int
-
-
-@dataclass
-class Host:
-    """A host that takes part. `began_ns` is when its flight recording began, by this clock."""
-
-    name: str
-    incarnation: str = ""
-    began_ns: int = 0
-    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    best: Sample | None = None
-    seen: int = 0
-    """The number of the last instant that it told of."""
-    is_alive: bool = True
-    trouble: str = ""
-
-    @property
-    def offset_ns(self) -> int:
-        """What its clock shows beyond this one."""
-        return self.best.there_ns - self.best.here_ns if self.best else 0
-
-    def add(self, sample: Sample) -> None:
-        """Compare clocks once more; the best of the last two minutes holds."""
-        self.samples.append(sample)
-        self.best = min(self.samples, key=lambda each: each.uncertainty_ns)
-
-    def clocks(self) -> list[Sample]:
-        """The comparisons for a trace: the best of each stretch."""
-        every = max(len(self.samples) // _CLOCKS, 1)
-        samples = list(self.samples)
-        lots = [samples[at : at + every] for at in range(0, len(samples), every)]
-        return [min(lot, key=lambda each: each.uncertainty_ns) for lot in lots]
 
 
 class Instant(NamedTuple):
@@ -146,7 +107,8 @@ class FleetFlight:
         self._place = place
         self._store: ObjectStore | None = None
         self._numbers = 0
-        self._sent: dict[int, int] = {}
+        self._places: list[Host] = []
+        self._fetches = asyncio.Semaphore(_FETCHES)
         self._arrived: deque[str] = deque(maxlen=16)
         self._inbox = ""
         self._client: object = None
@@ -158,30 +120,37 @@ class FleetFlight:
         await self._look()
 
     async def run(self) -> None:
-        """Go on asking."""
+        """Go on asking each host when it is due."""
         looked = time.monotonic()
         while True:
             with contextlib.suppress(NoBroker):
                 if time.monotonic() - looked > _VIEW_S:
                     looked = time.monotonic()
                     await self._look()
-                await self.ask()
-            await asyncio.sleep(_ASK_S)
+                now_ns = time.monotonic_ns()
+                await self._ask([host for host in self._places if host.due_ns <= now_ns])
+            await asyncio.sleep(_TURN_S)
 
     async def _look(self) -> None:
-        """Find out which hosts live, and ask them."""
-        alive = {name for name in (await read_view(self._broker)).alive if fnmatchcase(name, self._glob)}
-        for name in sorted(alive - self.hosts.keys()):
-            self.hosts[name] = Host(name)
-        for host in self.hosts.values():
+        """Find out which hosts live, and ask those that are new."""
+        view = View(await self._broker.keys("lease.*"))
+        alive = {name for name in view.alive if fnmatchcase(name, self._glob)}
+        new = [Host(name, place) for place, name in enumerate(sorted(alive - self.hosts.keys()), len(self._places))]
+        self._places += new
+        self.hosts |= {host.name: host for host in new}
+        for host in self._places:
             host.is_alive = host.name in alive
-        await self.ask()
+        await self._ask(new)
 
     async def ask(self) -> None:
-        """Ask every host that lives: rules, windows, what has arrived."""
+        """Ask every host that lives now: rules, windows, what has arrived."""
+        await self._ask(self._places)
+
+    async def _ask(self, hosts: Iterable[Host]) -> None:
         await self._listen()
         client = self._broker.client
-        for place, host in enumerate(self.hosts.values()):
+        always = {**self._asked, "expires": expires_s(len(self._places))}
+        for host in hosts:
             if not host.is_alive:
                 continue
             self._numbers += 1
@@ -193,11 +162,9 @@ class FleetFlight:
             arrived = [*self._arrived, *(each.number for each in self.windows.values() if host.name in each.parts)]
             question = {"number": self._numbers, "seen": host.seen, "windows": windows, "arrived": arrived}
             subject = names.ask_subject(host.name, ASK)
-            data = json.dumps({**self._asked, **question}).encode()
-            self._sent[self._numbers] = time.monotonic_ns()
-            await self._broker.reach(client.publish(subject, data, reply=f"{self._inbox}.{place}"))
-        for number in list(self._sent)[: -4 * len(self.hosts) or None]:
-            del self._sent[number]
+            data = json.dumps({**always, **question}).encode()
+            host.asked(self._numbers, time.monotonic_ns())
+            await self._broker.reach(client.publish(subject, data, reply=f"{self._inbox}.{host.place}"))
 
     async def _listen(self) -> None:
         client = self._broker.client
@@ -210,21 +177,22 @@ class FleetFlight:
         """Take in what a host says; what is no answer is nothing."""
         now_ns = time.monotonic_ns()
         place = answer.subject.rpartition(".")[2]
-        hosts = list(self.hosts.values())
-        if not place.isdigit() or int(place) >= len(hosts):
+        if not place.isdecimal() or int(place) >= len(self._places):
             return
-        host = hosts[int(place)]
+        host = self._places[int(place)]
         try:
             told = json.loads(answer.data)
         except (ValueError, RecursionError):
             return
         if not isinstance(told, dict):
             return
+        asked = facts.whole(told, "asked", -1)
+        sent_ns = host.answered(asked, now_ns, every_s(len(self._places)))
         if "failed" in told:
             host.trouble = facts.text(told, "failed")
             self.refused.setdefault(f"host '{host.name}' cannot take part: {host.trouble}")
             return
-        self._compare(host, told, now_ns)
+        self._compare(host, told, sent_ns, now_ns)
         if host.best is None:
             return
         self._take_held(host, told)
@@ -234,8 +202,7 @@ class FleetFlight:
             if isinstance(stored, dict):
                 self._take_stored(host, number, stored)
 
-    def _compare(self, host: Host, told: dict[str, object], now_ns: int) -> None:
-        sent_ns = self._sent.pop(facts.whole(told, "asked", -1), None)
+    def _compare(self, host: Host, told: dict[str, object], sent_ns: int | None, now_ns: int) -> None:
         incarnation = facts.text(told, "incarnation")
         if incarnation != host.incarnation:
             host.incarnation, host.seen, host.best = incarnation, 0, None
@@ -289,9 +256,10 @@ class FleetFlight:
         file = self._place()
         try:
             assert self._store is not None
-            await objects.fetch(self._store, host.name, digest, file)
+            async with self._fetches:
+                await objects.fetch(self._store, host.name, digest, file)
             window.parts[host.name] = file
-            await self.ask()
+            await self._ask([host])
         except NoBroker as error:
             file.close()
             self.refused.setdefault(f"host '{host.name}': {error}; trying again")
@@ -304,15 +272,18 @@ def write_window(
 ) -> None:
     """Write a window's parts as one recording of several hosts, with the rules that held; `header` is this machine's.
 
-    `cut` says why it ended early, if it did. A part that is none is left out, and noted.
+    `cut` says why it ended early, if it did. A part that is none is left out, and noted. Where there are more hosts
+    than a trace takes, those on which a rule held come first.
     """
     write(wire.pack_start() + wire.pack_header(header))
-    numbers = {name: number for number, name in enumerate(sorted(window.hosts), 1)}
+    held = {instant.host for instant in window.instants}
+    ordered = sorted(window.hosts, key=lambda name: (len(window.hosts) > MAX_HOSTS and name not in held, name))
+    numbers = {name: number for number, name in enumerate(ordered[:MAX_HOSTS], 1)}
     notes, short = list(window.notes), list[dict[str, object]]()
     for name, number in numbers.items():
         part, host = window.parts.get(name), window.hosts[name]
-        if part is None or number > MAX_HOSTS:
-            notes.append(f"host '{name}': its part is missing: {window.missing().get(name, 'a trace takes 213 hosts')}")
+        if part is None:
+            notes.append(f"host '{name}': its part is missing: {window.missing().get(name, 'it did not answer')}")
             continue
         write(wire.pack_host(number, {"name": name, "number": number, "incarnation": host.incarnation}))
         for clock in host.clocks():
@@ -325,14 +296,24 @@ def write_window(
     write(wire.pack_batch(0, {}))
     for instant in window.instants:
         write(wire.pack_rule(_rule_facts(instant, numbers.get(instant.host, 0))))
-    more = sum(instant.more for instant in window.instants)
-    missing = [name for name in numbers if name not in window.parts]
-    lack = f"no part came of {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
-    write(wire.pack_rule({"more": more, "cut": "; ".join(filter(None, (cut, lack)))}))
-    for note in notes:
+    write(wire.pack_rule(_more_facts(window, numbers, cut)))
+    for note in [*notes, *_left_out(ordered[MAX_HOSTS:])]:
         write(wire.pack_note(note))
     end = {"since_ns": window.since_ns, "until_ns": window.until_ns, "short": short}
     write(wire.pack_end("captured", time.monotonic_ns(), end))
+
+
+def _more_facts(window: FleetWindow, numbers: Iterable[str], cut: str) -> dict[str, object]:
+    more = sum(instant.more for instant in window.instants)
+    missing = [name for name in numbers if name not in window.parts]
+    lack = f"no part came of {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
+    return {"more": more, "cut": "; ".join(filter(None, (cut, lack)))}
+
+
+def _left_out(hosts: list[str]) -> Iterator[str]:
+    if hosts:
+        named = ", ".join(hosts[:5]) + (", ..." if len(hosts) > 5 else "")
+        yield f"{len(hosts):,} hosts are not in this trace, which has room for {MAX_HOSTS}: {named}"
 
 
 def _copy(

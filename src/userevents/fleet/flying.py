@@ -1,8 +1,9 @@
 """The agent's part for flight rules across hosts: the local flight recording, its rules, and its windows.
 
-Whoever asked (`fleet flight`) renews that twice a second. Each question has the rules, the windows to be held, and what
-has arrived; each answer has the clock, the instants at which rules held, and the windows that lie in the object
-store. So nothing depends on one message; what cannot wait is sent at once as one more answer to the last question.
+Whoever asked (`fleet flight`) renews that now and then (flight_hosts.py). Each question has the rules, the windows to
+be held, and what has arrived; each answer has the clock, the instants at which rules held, and the windows that lie in
+the object store. So nothing depends on one message; what cannot wait is sent at once as one more answer to the last
+question.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from ..control.window import Window
 from ..errors import NoBroker, NoTracer, Refused, Unusable
 from . import names, objects
 from .local import INSTANCE
-from .waiting import end
+from .waiting import end, until
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -37,7 +38,8 @@ _HELD_MAX: Final = 1000
 _TOLD_MAX: Final = 100
 _WINDOWS_MAX: Final = 4
 _EXPIRES_S: Final = 5.0
-"""A flight ends so long after its last question, while there is a broker to bring one."""
+"""A flight ends so long after its last question, or as long as that said, while there is a broker to bring one."""
+_EXPIRES_MAX_S: Final = 60.0
 _TURN_S: Final = 0.05
 _IDLE_S: Final = 0.5
 _AGAIN_S: Final = 1.0
@@ -132,8 +134,9 @@ class Flying:
         self._putting: asyncio.Task[None] | None = None
 
     def ask(self, question: "Msg", asked: dict[str, Any], came_ns: int) -> bytes:
-        """Take in a question; returns the answer to it."""
-        self.expires_s = time.monotonic() + _EXPIRES_S
+        """Take in a question; returns the answer to it. Raises `ValueError` and its like for nonsense."""
+        wait_s = float(asked.get("expires", _EXPIRES_S))
+        self.expires_s = time.monotonic() + min(max(wait_s, _EXPIRES_S), _EXPIRES_MAX_S)
         self._reply = question.reply
         self._asked = asked
         seen = int(asked.get("seen", 0))
@@ -274,12 +277,8 @@ async def flights(agent: "Agent") -> None:
             if agent.broker.connected.is_set():
                 with contextlib.suppress(NoBroker):
                     await found.listen()
+            found.wake.clear()
             await found.turn()
-            if found.all:
-                await asyncio.sleep(_TURN_S)
-            else:
-                found.wake.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(found.wake.wait(), _IDLE_S)
+            await until(found.wake, _TURN_S if found.all else _IDLE_S)
     finally:
         await found.close()

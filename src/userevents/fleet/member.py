@@ -30,8 +30,10 @@ AUDIT_S: Final = 10.0
 """How often a host compares its keys with what the broker has."""
 LOOK_S: Final = 0.25
 """How often the local tracer is asked who holds its events."""
-WISHES_S: Final = 2.0
-"""How often wishes are looked up, besides being told of news."""
+WISHES_S: Final = 10.0
+"""How often wishes are looked up: news may only be lost with a connection, after which a host looks anyway."""
+_BORROWED_S: Final = 2.0
+"""How often it is seen whether what is borrowed is still wanted."""
 SWEEPS_A_SECOND: Final = 4.0
 """How often the whole fleet together looks for hosts that are gone."""
 _FULL_SWEEP: Final = 1 / 30
@@ -198,7 +200,8 @@ async def wishes(agent: "Agent") -> None:
             continue
         except (Malformed, Refused) as error:
             agent.log_once("error", str(error))
-        await any_of(agent.ending.wait(), news.heard.wait(), agent.asked.wait(), timeout=WISHES_S)
+        wait_s = _BORROWED_S if borrowed else WISHES_S
+        await any_of(agent.ending.wait(), news.heard.wait(), agent.asked.wait(), timeout=wait_s)
 
 
 async def _record(agent: "Agent", local: Local, wished: Wishes, borrowed: list[str]) -> None:

@@ -192,10 +192,10 @@ class Merged:
             self._sink.batch(run.scope, each, done, _upto(each.head))
 
     def _open(self, run: AgentRun) -> bool:
-        number = self.numbers.setdefault(run.host, len(self.numbers) + 1)
-        if number > MAX_HOSTS:
+        if run.host not in self.numbers and len(self.numbers) >= MAX_HOSTS:
             self.left_out.add(run.host)
             return False
+        number = self.numbers.setdefault(run.host, len(self.numbers) + 1)
         self._scopes += 1
         run.scope = self._scopes
         self._sink.host(run.scope, run.host, number, run.run)

@@ -43,8 +43,11 @@ TOKEN_MAX: Final = 1024
 _PLAIN: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})*")
 _EMPTY: Final = "="
+_USUAL: Final = re.compile(rf"(?=.{{1,{TOKEN_MAX}}}\Z)[A-Za-z0-9_-]+(?:=3A[A-Za-z0-9_-]+)?")
+"""Tokens of most hosts and events: all of it stands for itself but one colon."""
 _LAYOUT: Final = re.compile(rf"[0-9a-f]{{{LAYOUT_SIZE}}}")
-_PARTS: Final = {"lease": 1, "host": 1, "user": 3, "persist": 3}
+PARTS: Final = {"lease": 1, "host": 1, "user": 3, "persist": 3}
+"""Tokens that a key of each kind has behind it."""
 
 
 class Key(NamedTuple):
@@ -80,6 +83,8 @@ def decode(token: str) -> str:
     >>> decode("web-1=2Eexample")
     'web-1.example'
     """
+    if _USUAL.fullmatch(token):
+        return token.replace("=3A", ":")
     if token == _EMPTY:
         return ""
     if not token or not _TOKEN.fullmatch(token):
@@ -94,6 +99,11 @@ def decode(token: str) -> str:
 def layout_of(declaration: str) -> str:
     """Return what stands in keys for the fields of an event: the same for the same declaration, on any host."""
     return hashlib.sha256(declaration.encode("utf-8", "surrogateescape")).hexdigest()[:LAYOUT_SIZE]
+
+
+def is_layout(token: str) -> bool:
+    """Whether a token is what `layout_of` makes."""
+    return _LAYOUT.fullmatch(token) is not None
 
 
 def lease_key(host: str) -> str:
@@ -119,12 +129,12 @@ def persist_key(event: str, layout: str, host: str) -> str:
 def parse_key(key: str) -> Key:
     """Read a key of a host back; raises `Malformed` for any other."""
     kind, *parts = key.split(".")
-    if _PARTS.get(kind) != len(parts):
+    if PARTS.get(kind) != len(parts):
         raise Malformed(f"key '{key[:80]}'", "is none of a fleet")
     host = decode(parts[0])
     if len(parts) == 1:
         return Key(kind, host)
-    if not _LAYOUT.fullmatch(parts[2]):
+    if not is_layout(parts[2]):
         raise Malformed(f"key '{key[:80]}'", f"has '{parts[2]}' where a layout should be")
     return Key(kind, host, decode(parts[1]), parts[2])
 

@@ -13,10 +13,11 @@ LEASE_S: Final = 3
 LEASE_MAX_S: Final = 30
 BEATS: Final = 3
 """A lease is renewed so often while it runs."""
-SLOW_S: Final = 0.25
-"""Writes that take longer than this are too many at once."""
+SLOW_S: Final = 1.0
+"""Writes that take longer than this are too many at once, and more may go where they take less than half of it."""
+WRITES_MIN: Final = 8
+"""Never fewer at once: each would take its host and the broker twice the work."""
 WRITES_MAX: Final = 64
-_FIRST_WRITES: Final = 8
 _FORGET: Final = 0.5
 """What is left of a slow renewal's weight after each that was quicker."""
 
@@ -25,7 +26,7 @@ class Pace:
     """The pace of one host."""
 
     def __init__(self) -> None:
-        self.writes = _FIRST_WRITES
+        self.writes = WRITES_MIN
         """How many keys to write at once."""
         self._slow_s = 0.0
 
@@ -51,4 +52,7 @@ class Pace:
 
     def wrote(self, took_s: float) -> None:
         """So many writes at once were answered after so long."""
-        self.writes = max(self.writes // 2, 1) if took_s > SLOW_S else min(self.writes * 2, WRITES_MAX)
+        if took_s > SLOW_S:
+            self.writes = max(self.writes // 2, WRITES_MIN)
+        elif took_s < SLOW_S / 2:
+            self.writes = min(self.writes * 2, WRITES_MAX)

@@ -1,10 +1,10 @@
 """Reading the fleet for people: its hosts, its events with where they live, and what is wished of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..control.events import USER_SYSTEMS, EventName, Pattern
 from ..errors import Malformed
@@ -13,6 +13,9 @@ from .broker import Broker
 from .table import Entry
 from .view import Listed, State, View
 from .wishes import Wishes
+
+_AT_ONCE: Final = 5000
+"""Keys read between two times that `told` is told."""
 
 
 class EventRow(NamedTuple):
@@ -74,22 +77,51 @@ async def read_wishes(broker: Broker) -> tuple[Wishes, int]:
     return (Wishes(), 0) if found is None else (Wishes.parse(found.value), found.sequence)
 
 
-async def read_events(broker: Broker, pattern: str, hosts: str = "*") -> list[EventRow]:
-    """Return the events that a pattern names on the hosts that a glob names, with their declarations."""
+async def read_events(
+    broker: Broker, pattern: str, hosts: str = "*", told: Callable[[int], None] = lambda done: None
+) -> list[EventRow]:
+    """Return the events that a pattern names on the hosts that a glob names, with their declarations.
+
+    `told` is called now and then with how many keys were read.
+    """
     view = await read_view(broker, pattern)
+    told(view.count)
     wished, _ = await read_wishes(broker)
-    is_meant = Pattern.parse(pattern).matches
-    chosen = [one for one in view.events() if is_meant(_Registered.of(one.event)) and _on(one, hosts)]
-    keys = [_key_of(one) for one in chosen]
-    entries = {entry.key: entry for entry in await broker.values(keys)}
+    listed = view.events()
+    meant = Pattern.parse(pattern)
+    chosen = [one for one in listed if meant.matches(_Registered.of(one.event))] if pattern != "*" else listed
+    chosen = [one for one in chosen if _on(one, hosts)]
+    fields = await _fields(broker, chosen, lambda done: told(view.count + done))
     wanted = Recorded(wished)
     rows = []
-    for one, key in zip(chosen, keys, strict=True):
+    for one in chosen:
         users = one.users if hosts == "*" else tuple(host for host in one.users if fnmatchcase(host, hosts))
-        fields = declaration_of(entries.get(key)).partition(" ")[2]
-        enabled = sum(wanted.on(one.event, host) for host in users)
-        rows.append(EventRow(one.event, one.state.value, users, one.left, one.persistent, enabled, fields, one.layout))
+        enabled = wanted.count(one.event, users)
+        text = fields.get((one.event, one.layout)) or fields.get(("", one.layout), "")
+        rows.append(EventRow(one.event, one.state.value, users, one.left, one.persistent, enabled, text, one.layout))
     return [row for row in rows if row.state != State.GONE.value]
+
+
+async def _fields(broker: Broker, events: list[Listed], told: Callable[[int], None]) -> dict[tuple[str, str], str]:
+    """The fields of events, by layout (with no event): programs alike declare alike, and one key says it for all.
+
+    An event whose key says something else than its layout is there by its own name, too.
+    """
+    found: dict[tuple[str, str], str] = {}
+    first = {one.layout: one for one in events}
+    keys = {_key_of(one): one for one in first.values()}
+    for at in range(0, len(keys), _AT_ONCE):
+        told(at)
+        for entry in await broker.values(list(keys)[at : at + _AT_ONCE]):
+            one = keys[entry.key]
+            fields = declaration_of(entry).partition(" ")[2]
+            is_right = names.layout_of(fields) == one.layout
+            found["" if is_right else one.event, one.layout] = fields
+    odd = [one for one in events if ("", one.layout) not in found and (one.event, one.layout) not in found]
+    keys = {_key_of(one): one for one in odd}
+    for entry in await broker.values(list(keys)):
+        found[keys[entry.key].event, keys[entry.key].layout] = declaration_of(entry).partition(" ")[2]
+    return found
 
 
 async def read_hosts(broker: Broker) -> list[HostRow]:
@@ -131,6 +163,7 @@ class Recorded:
 
     def __init__(self, wished: Wishes) -> None:
         self._wished = wished
+        self._parsed: dict[str, tuple[bool, Pattern]] = {}
         self._patterns: dict[str, tuple[str, ...]] = {}
         self._answers: dict[tuple[str, tuple[str, ...]], bool] = {}
 
@@ -141,8 +174,22 @@ class Recorded:
             patterns = self._patterns[host] = tuple(self._wished.patterns_for(host))
         key = (event, patterns)
         if key not in self._answers:
-            self._answers[key] = _decides(patterns, event)
+            self._answers[key] = self._decides(patterns, event)
         return self._answers[key]
+
+    def count(self, event: str, hosts: Sequence[str]) -> int:
+        """On how many of these hosts it is to be recorded."""
+        return sum(self.on(event, host) for host in hosts) if self._wished.all else 0
+
+    def _decides(self, patterns: Sequence[str], event: str) -> bool:
+        one = _Registered.of(event)
+        for text in reversed(patterns):
+            if text not in self._parsed:
+                self._parsed[text] = not text.startswith("!"), Pattern.parse(text.removeprefix("!"))
+            is_on, pattern = self._parsed[text]
+            if pattern.matches(one):
+                return is_on
+        return False
 
 
 def declaration_of(entry: Entry | None) -> str:
@@ -152,13 +199,6 @@ def declaration_of(entry: Entry | None) -> str:
     except (ValueError, TypeError, KeyError):
         return ""
     return found if isinstance(found, str) else ""
-
-
-def _decides(patterns: Sequence[str], event: str) -> bool:
-    for pattern in reversed(patterns):
-        if matches(pattern.removeprefix("!"), event):
-            return not pattern.startswith("!")
-    return False
 
 
 def _on(one: Listed, hosts: str) -> bool:

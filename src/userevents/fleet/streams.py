@@ -1,8 +1,11 @@
 """The streams that a fleet keeps on a broker: the keys, and the data with its limits."""
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
-from ..errors import Unusable
+from ..errors import NoBroker, Refused, Unusable
 from . import names
 from .connection import Settings
 
@@ -17,6 +20,9 @@ _OBJECTS_AGE_NS: Final = 3600 * 10**9
 """What nobody fetched goes after so long."""
 _DUPLICATES_NS: Final = 120 * 10**9
 """How long the server remembers what it took, to drop it when it comes again."""
+_NO_PEERS: Final = "no suitable peers"
+"""What a leader says of a stream for which not enough servers are there, or have room."""
+_AGAIN_S: Final = 0.5
 _OTHER_SHARE: Final = 4
 """One part of so many is left for what else is stored, such as dumps."""
 
@@ -72,17 +78,39 @@ def objects_config(size: int = -1, replicas: int = 1) -> dict[str, Any]:
     }
 
 
-async def prepare(settings: Settings, size: int, replicas: int) -> None:
+async def prepare(
+    settings: Settings,
+    size: int,
+    replicas: int,
+    patience_s: float = 0.0,
+    told: Callable[[str], None] = lambda text: None,
+) -> None:
     """Make the streams, which may take `size` bytes of each server; those that are there keep their sizes.
 
-    Raises `Unusable` for a size that is too small, and as `Broker.connect` and the server do.
+    A broker that is not there, or a cluster that has no leader or not all of its servers yet, is tried again for
+    `patience_s`; `told` is called with why. Raises `Unusable` for a size that is too small, and as `Broker.connect` and
+    the server do.
     """
-    from .broker import connected
-
     if size < LEAST_SIZE:
         raise Unusable(
             f"a fleet needs {LEAST_SIZE >> 20} MiB to store its keys and events; {size >> 20} MiB were given"
         )
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            await _prepare_once(settings, size, replicas)
+            return
+        except (NoBroker, Refused) as error:
+            is_early = isinstance(error, NoBroker) or _NO_PEERS in error.reason
+            if not is_early or time.monotonic() + _AGAIN_S > deadline:
+                raise
+            told(str(error))
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _prepare_once(settings: Settings, size: int, replicas: int) -> None:
+    from .broker import connected
+
     data_size = (size - KEYS_SIZE) // _OTHER_SHARE * (_OTHER_SHARE - 1)
     async with connected(settings, "userevents init", replicas=replicas) as broker:
         await broker.set_in_stream(names.KEYS_STREAM, {"republish": keys_config()["republish"]})

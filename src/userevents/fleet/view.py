@@ -1,11 +1,11 @@
 """The fleet as its keys show it: hosts that live, events and who holds each, in the states of docs/fleet.md. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from ..errors import Malformed
-from .names import Key, parse_key
+from .names import PARTS, decode, is_layout
 
 
 class State(Enum):
@@ -54,29 +54,54 @@ class Listed(NamedTuple):
 
 
 class View:
-    """Everything that a list of keys says; keys that are not ours are counted and left out."""
+    """Everything that a list of keys says; keys that are not ours are counted and left out.
+
+    A large fleet has a hundred thousand keys and a tenth as many names: keys are brought together by their tokens, and
+    each token is decoded once.
+    """
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self.foreign = 0
-        found: dict[str, list[Key]] = {"lease": [], "host": [], "user": [], "persist": []}
-        for key in keys:
-            try:
-                one = parse_key(key)
-            except Malformed:
-                self.foreign += 1
-                continue
-            found[one.kind].append(one)
-        self.alive = {key.host for key in found["lease"]}
+        self.foreign = self.count = 0
+        self.alive: set[str] = set()
         """Hosts that have a lease."""
-        self._users = found["user"]
-        self._persistent = found["persist"]
+        self._names: dict[str, str | None] = {}
+        self._users: dict[tuple[str, str], list[str]] = {}
+        """Tokens of hosts by those of an event and its layout."""
+        self._persistent: dict[tuple[str, str], list[str]] = {}
+        for self.count, key in enumerate(keys, 1):
+            kind, *parts = key.split(".")
+            if PARTS.get(kind) != len(parts) or self._name(parts[0]) is None:
+                self.foreign += 1
+            elif len(parts) == 3:
+                events = self._users if kind == "user" else self._persistent
+                events.setdefault((parts[1], parts[2]), []).append(parts[0])
+            elif kind == "lease":
+                self.alive.add(decode(parts[0]))
 
     def events(self) -> list[Listed]:
         """Every event that is listed, by name."""
-        users: dict[tuple[str, str], tuple[list[str], list[str], list[str]]] = {}
-        for key in self._users:
-            lists = users.setdefault((key.event, key.layout), ([], [], []))
-            lists[0 if key.host in self.alive else 1].append(key.host)
-        for key in self._persistent:
-            users.setdefault((key.event, key.layout), ([], [], []))[2].append(key.host)
-        return [Listed(*which, *(tuple(sorted(hosts)) for hosts in users[which])) for which in sorted(users)]
+        found = []
+        for event, layout in self._users.keys() | self._persistent.keys():
+            name = self._name(event)
+            users, persistent = self._users.get((event, layout), ()), self._persistent.get((event, layout), ())
+            if name is None or not is_layout(layout):
+                self.foreign += len(users) + len(persistent)
+                continue
+            used, kept = self._hosts(users), self._hosts(persistent)
+            alive = tuple(host for host in used if host in self.alive)
+            left = tuple(host for host in used if host not in self.alive) if len(alive) < len(used) else ()
+            found.append(Listed(name, layout, alive, left, kept))
+        found.sort()
+        return found
+
+    def _hosts(self, tokens: Sequence[str]) -> tuple[str, ...]:
+        return tuple(sorted(name for token in tokens if (name := self._name(token)) is not None))
+
+    def _name(self, token: str) -> str | None:
+        """What a token stands for; None for one that `encode` does not make."""
+        if token not in self._names:
+            try:
+                self._names[token] = decode(token)
+            except Malformed:
+                self._names[token] = None
+        return self._names[token]

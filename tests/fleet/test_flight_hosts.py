@@ -1,0 +1,41 @@
+"""When a host of a flight is asked next, and whose clock comparison holds."""
+
+from userevents.fleet.flight_hosts import ASK_S, EVERY_MAX_S, QUESTIONS_A_SECOND, Host, Sample, every_s, expires_s
+
+SECOND = 10**9
+
+
+def test_a_host_that_answers_is_asked_when_due_and_one_that_does_not_soon_and_then_more_rarely() -> None:
+    """An answer counts once, and only one to a question that was asked."""
+    host = Host("a")
+    host.asked(1, 0)
+    assert host.due_ns == int(ASK_S * 1e9)
+    for number in range(2, 8):
+        host.asked(number, 0)
+    assert host.due_ns == 4 * SECOND
+    assert host.answered(1, SECOND, 3.0) is None  # so long ago that nobody knows when
+    assert host.answered(7, 5 * SECOND, 3.0) == 0
+    assert host.due_ns == 8 * SECOND
+    assert host.answered(7, 6 * SECOND, 3.0) is None
+    assert host.answered(99, 6 * SECOND, 3.0) is None
+    assert host.due_ns == 8 * SECOND
+    host.asked(8, 8 * SECOND)
+    assert host.due_ns == 8 * SECOND + int(ASK_S * 1e9)
+
+
+def test_questions_to_all_hosts_together_are_bounded_and_a_flight_outlasts_some_that_are_lost() -> None:
+    """Up to the size at which one look in ten seconds for each is more than that."""
+    for hosts in (1, 10, 100, 1000):
+        assert hosts / every_s(hosts) <= max(QUESTIONS_A_SECOND, hosts / ASK_S if hosts <= 50 else 0)
+        assert expires_s(hosts) > 2 * every_s(hosts)
+    assert every_s(10**6) == EVERY_MAX_S
+
+
+def test_the_best_comparison_of_the_last_two_minutes_holds() -> None:
+    """One that was better and is older does not: clocks drift."""
+    host = Host("a")
+    host.add(Sample(0, 1_000, 5))
+    host.add(Sample(60 * SECOND, 60 * SECOND + 2_000, 50))
+    assert host.offset_ns == 1_000
+    host.add(Sample(121 * SECOND, 121 * SECOND + 3_000, 90))
+    assert host.offset_ns == 2_000
