@@ -18,7 +18,7 @@ from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
 from .reach import join, nobody_listens
 
-_ANSWER_S = 1.0
+_ANSWER_S = 3.0
 
 
 class Declared(NamedTuple):

@@ -12,7 +12,7 @@ Description=Tracer of user events
 [Service]
 Type=notify
 ExecStart={command} serve{options}
-ExecReload=/bin/kill -HUP $MAINPID
+ExecReload=/bin/sh -c 'kill -HUP $MAINPID'
 Restart=on-failure
 WatchdogSec=30s
 TimeoutStopSec=15s
@@ -30,7 +30,7 @@ RuntimeDirectoryPreserve=yes
 # To act in users' directories as those users, to make these, to read /proc, and for --mount (SYS_ADMIN, NET_ADMIN):
 CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_SYS_PTRACE
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_NET_ADMIN
-ProtectSystem=full
+# No ProtectSystem=, PrivateTmp= or the like: in a mount namespace of its own nobody else would see what --mount mounts.
 RestrictAddressFamilies=AF_UNIX AF_NETLINK
 """
 
