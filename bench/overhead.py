@@ -1,9 +1,10 @@
 """What recording costs a service that emits 10,000 events a second: `./dev bench overhead`.
 
-One process of bench/workers/service.py serves all the time; a recorder comes and goes beside it. Pairs of phases,
-recorded and not, in changing order; measured is the CPU time that the service's process takes for the same requests,
-system calls and all. Goal: at most 1.02 times, of the medians; the interval is a bootstrap's, 95 %. How much of a core
-the recorder itself takes is told too.
+One process of bench/workers/service.py serves all the time; a recorder comes and goes beside it. Phases alternate, not
+recorded and recorded; measured is the CPU time that the service's process takes for the same requests, system calls
+and all. A machine's own speed changes by more than what is looked for: so each recorded phase is set against the mean
+of the two around it, and how far phases that are not recorded differ from their own kind is told beside. Goal: at most
+1.02 times, of the median; the interval is a bootstrap's, 95 %. How much of a core the recorder takes is told too.
 """
 
 import contextlib
@@ -60,42 +61,47 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def interval(on: Sequence[int], off: Sequence[int]) -> tuple[float, float]:
-    """Return between what the ratio of medians lies, if other pairs of the same kind had been measured: 95 %."""
+def beside_neighbours(phases: Sequence[int], first: int, away: int) -> list[float]:
+    """Return the ratio of every second phase, from `first` on, to the mean of those `away` before and behind it."""
+    middle = range(first, len(phases) - away, 2)
+    return [2 * phases[at] / (phases[at - away] + phases[at + away]) for at in middle]
+
+
+def interval(ratios: Sequence[float]) -> tuple[float, float]:
+    """Return between what the median lies, if other phases of the same kind had been measured: 95 %."""
     chance = random.Random(1)
-    pairs = list(zip(on, off, strict=True))
-    ratios = []
-    for _ in range(RESAMPLES):
-        drawn = chance.choices(pairs, k=len(pairs))
-        ratios.append(statistics.median(one for one, _ in drawn) / statistics.median(other for _, other in drawn))
-    ratios.sort()
-    return ratios[RESAMPLES // 40], ratios[-RESAMPLES // 40]
+    medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    return medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
+
+
+def measure(directory: Path) -> tuple[list[int], float]:
+    """Serve in turns; return the CPU time of each phase, every second one recorded, and the recorder's."""
+    env = runtime(directory, "runtime")
+    service = Service(env)
+    phases, recorder_s = [], 0.0
+    for number in range(2 * PAIRS + 3):
+        recorded = number % 2 == 1
+        with recorder(directory, env) if recorded else contextlib.nullcontext(0) as pid:
+            before = cpu_s(pid) if pid else 0.0
+            phases.append(service.serve(recorded=recorded))
+            recorder_s += cpu_s(pid) - before if pid and number > 1 else 0.0
+    service.end()
+    return phases[2:], recorder_s  # the first two warm up
 
 
 def main() -> None:
-    """Measure in pairs and print the ratio."""
+    """Measure in turns and print the ratios."""
     began = time.monotonic()
-    times: dict[bool, list[int]] = {True: [], False: []}
-    recorder_s = 0.0
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm")))
-        env = runtime(directory, "runtime")
-        service = Service(env)
-        for number in range(PAIRS + 1):
-            for recorded in (True, False) if number % 2 else (False, True):
-                with recorder(directory, env) if recorded else contextlib.nullcontext(0) as pid:
-                    before = cpu_s(pid) if pid else 0.0
-                    spent = service.serve(recorded=recorded)
-                    recorder_s += cpu_s(pid) - before if pid and number else 0.0
-                if number:  # the first pair warms up
-                    times[recorded].append(spent)
-        service.end()
-    on, off = times[True], times[False]
-    low, high = interval(on, off)
-    ratio = statistics.median(on) / statistics.median(off)
-    rows = [
-        Row("service at 10,000 events/s, recorded", "not recorded", min(on) / min(off), ratio, low, high, GOAL),
-    ]
+    with tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as place:
+        phases, recorder_s = measure(Path(place))
+    rows = []
+    for name, peer, first, away, goal in (
+        ("service at 10,000 events/s, recorded", "not recorded", 1, 1, GOAL),
+        ("service, not recorded", "not recorded, before and after", 2, 2, None),
+    ):
+        ratios = beside_neighbours(phases, first, away)
+        least = min(phases[first::2]) / min(phases[::2])
+        rows.append(Row(name, peer, least, statistics.median(ratios), *interval(ratios), goal))
     share = recorder_s / (PAIRS * SECONDS)
     notes = [f"the recorder beside it took {share:.1%} of a core; {PAIRS} pairs of {SECONDS} s"]
     print_rows(rows)
