@@ -3,11 +3,18 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
+from typing import Any
+
+from nats.aio.msg import Msg
 
 from tests.fleet.conftest import free_port
 from userevents.control import Access
+from userevents.fleet import names
 from userevents.fleet.agent import Agent
 from userevents.fleet.connection import Settings
+from userevents.fleet.member import _News
+from userevents.fleet.table import Entry
 
 
 def _nowhere() -> Access:
@@ -42,3 +49,43 @@ def test_parts_run_without_a_broker_and_one_that_fails_is_run_again() -> None:
     assert time.monotonic() - started < 8
     assert ("error", "fleet: breaks: ValueError('broken once'); trying again") in told
     assert any(level == "warning" and "no broker answers" in text for level, text in told)
+
+
+def test_wishes_are_the_newest_that_were_told_of_and_never_none_once_there_were() -> None:
+    """A lagging replica takes nothing back, nor does whoever removes the key; another broker's are taken."""
+
+    async def main() -> None:
+        answer: list[Entry | None] = [None]
+        asked = 0
+
+        async def get(key: str) -> Entry | None:
+            nonlocal asked
+            assert key == names.WISHES
+            asked += 1
+            return answer[0]
+
+        broker = SimpleNamespace(connections=1, get=get)
+        agent: Any = SimpleNamespace(broker=broker)
+        news = _News(agent)
+        assert (await news.newest()).sequence == 0
+        answer[0] = Entry(names.WISHES, b"a", 5)
+        assert await news.newest() == answer[0]
+        await news._take(_told(names.WISHES, b"b", "7"))
+        assert await news.newest() == Entry(names.WISHES, b"b", 7)
+        assert asked == 2  # what was told of is not asked for
+        assert (await news.newest()).sequence == 7  # the replica still says 5
+        for key, number in ((names.WISHES, "no number"), ("host.a", "9")):
+            await news._take(_told(key, b"forged", number))
+        assert not news.heard.is_set()
+        for broker.connections in (1, 2):
+            answer[0] = None
+            assert (await news.newest()).sequence == 7
+        broker.connections, answer[0] = 3, Entry(names.WISHES, b"c", 2)
+        assert await news.newest() == answer[0]
+
+    asyncio.run(main())
+
+
+def _told(key: str, value: bytes, number: str) -> Msg:
+    headers = {"Nats-Subject": names.key_subject(key), "Nats-Sequence": number}
+    return Msg(_client=None, subject=names.NEWS_SUBJECT, data=value, headers=headers)  # type: ignore[arg-type]

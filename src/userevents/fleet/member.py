@@ -230,17 +230,23 @@ class _News:
             self._client = client
 
     async def newest(self) -> Entry:
-        """Return what was told of since the last call, or else what the broker answers; sequence 0 if there are none.
+        """Return what was told of since the last call, or else what the broker answers; sequence 0 if there never were.
 
-        A replica may answer with less than was told of; the first answer over a new connection is believed.
+        A replica may answer with less than was told of; the first answer over a new connection is believed. That there
+        are none is not, once there were: wishes that were all taken back are stored as such, and whoever removed the
+        key was no operator.
         """
         broker = self._agent.broker
-        if broker.connections != self._connections:
-            self._connections = broker.connections
-            self._last = _NO_WISHES
+        connections = broker.connections
+        is_new = connections != self._connections
+        if is_new or not self.heard.is_set():
             self.heard.clear()
-        if not self.heard.is_set():
-            self._keep(await broker.get(names.WISHES) or _NO_WISHES)
+            found = await broker.get(names.WISHES)
+            if found is not None and is_new and not self.heard.is_set():
+                self._last = found
+            elif found is not None:
+                self._keep(found)
+            self._connections = connections
         self.heard.clear()
         return self._last
 
