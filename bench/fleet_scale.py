@@ -183,7 +183,6 @@ async def measure(count: int, server: int, url: str) -> Found:
         _tell("enable, last host", last)
         watch_ms = _tell("watch", await _watch(made, broker, count))
         freeze_ms, frozen_ms = await _freeze(made, broker, count) if count <= FREEZE_MAX else ([], [])
-        _tell("flight, last host", frozen_ms)
         return Found(
             count, join_s, list_ms, one_ms, hosts_ms, every, last, watch_ms, freeze_ms, frozen_ms,
             spent[0] / REST_S, sum(spent[1:]) / REST_S / count,
@@ -263,7 +262,7 @@ async def _freeze(made: Hosts, broker: Broker, count: int) -> tuple[list[float],
         await asyncio.sleep(max(1.2, every_s(count) * 1.2))
     running.cancel()
     await asyncio.gather(running, *asking, return_exceptions=True)
-    return every, last
+    return every, _tell("flight, last host", last)
 
 
 async def _view_mib(broker: Broker) -> float:
