@@ -1,6 +1,9 @@
 """The ring of one CPU: what it keeps, what it gives up, and both ways of reading it."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -231,3 +234,24 @@ def test_the_appender_hands_on_what_its_clock_raises() -> None:
     with pytest.raises(TypeError):
         append(7)  # type: ignore[arg-type]
     assert ring.entries == 1
+
+
+def test_the_twin_in_python_writes_the_same_pages() -> None:
+    """Without the extension, in a process that asks for none."""
+    code = (
+        "import itertools, random; from userevents.buffer import CpuRing; luck = random.Random(3); ring = CpuRing(4)\n"
+        "append = ring.appender(itertools.count(1).__next__, b'12345678', 1, 3000, overwrite=True)\n"
+        "print([append(luck.randbytes(luck.choice([0, 4, 9, 90, 200, 3001]))) for _ in range(400)], list(ring))"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"USEREVENTS_NATIVE": wanted},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for wanted in ("1", "0")
+    ]
+    assert said[0] == said[1]
+    assert "Record(" in said[0]

@@ -11,14 +11,14 @@ try:
 except (ImportError, SystemError):  # not built or not wanted; SystemError: a free-threaded Python before 3.14
     native = None
 
-if TYPE_CHECKING:
 
-    class PageState:
-        """What the page that a ring is filling counts, where C finds it."""
+class PageState:
+    """What the page that a ring is filling counts, where C finds it."""
 
-    class RingState:
-        """What `CpuRing` counts with every record, where C finds it."""
 
-else:
-    PageState = object if native is None else native.PageState
-    RingState = object if native is None else native.RingState
+class RingState:
+    """What `CpuRing` counts with every record, where C finds it."""
+
+
+if native is not None and not TYPE_CHECKING:
+    PageState, RingState = native.PageState, native.RingState
