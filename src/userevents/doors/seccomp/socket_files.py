@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import threading
+import time
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable
@@ -33,6 +34,8 @@ _SO_SNDBUFFORCE: Final = 32
 _SLICE: Final = 4 * BATCH
 """Records taken in before the sockets are looked at again."""
 _WAIT_S: Final = 0.0005
+_REST_S: Final = 0.0005
+"""After a batch that is not half full: who waits for more is woken by each write, and the writer pays for that."""
 _QUEUE_MAX: Final = 1 << 20
 """Records that wait to be taken in; more are given up and counted, rather than let a writer wait."""
 
@@ -166,12 +169,13 @@ class SocketFiles:
 
     def _run(self) -> None:
         while not self._closed:
+            most = 0
             ready = self._ready.poll(0 if self._queue else None)
             with self._receiving:
                 for fd, _ in ready:
                     file = self._files.get(fd)
                     if file is not None:
-                        self._receive(file)
+                        most = max(most, self._receive(file))
             if self._queue and self._lock.raw.acquire(timeout=_WAIT_S):
                 try:
                     with self._lock:
@@ -181,15 +185,18 @@ class SocketFiles:
                             self._wake()
                 finally:
                     self._lock.raw.release()
+            if 0 < most < BATCH // 2 and not self._queue:
+                time.sleep(_REST_S)
 
-    def _receive(self, file: _File, *, to_the_end: bool = False) -> None:
-        """Move what waits in a socket to the queue."""
+    def _receive(self, file: _File, *, to_the_end: bool = False) -> int:
+        """Move what waits in a socket to the queue; return how many records came last."""
+        count = 0
         for _ in range(_QUEUE_MAX // BATCH if to_the_end else 1):
             batch = self._receiver.receive(file.ours.fileno())
             if batch is None:
                 self._forget(file)
                 self._queue.append((file, None))
-                return
+                return 0
             count = len(batch.sizes)
             if self._queued > _QUEUE_MAX and file.takes_events:
                 self._queue.append((file, Counter(zip(batch.indices, batch.pids, strict=True))))
@@ -198,7 +205,8 @@ class SocketFiles:
                 self._queued += count
                 self._commands += not file.takes_events
             if count < BATCH:
-                return
+                break
+        return count
 
     def _forget(self, file: _File) -> None:
         """Nobody writes to it any more."""
