@@ -21,6 +21,7 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 SOURCES = {
     "userevents.client._writer": ["src/userevents/client/_writer.c", "src/userevents/client/_exchange.c"],
     "userevents.buffer._pages": sorted(map(str, Path("src/userevents/buffer").glob("_pages*.c"))),
+    "userevents.host._memory": ["src/userevents/host/_memory.c"],
     "userevents.doors.fuse._serve": ["src/userevents/doors/fuse/_serve.c"],
 }
 

@@ -1,6 +1,7 @@
 """What the FUSE door costs: a write and a registration beside a server that only answers, and one enable of many.
 
-Both servers are mounted and asked in turn, so that what slows the machine slows both. Prints ratios of the medians;
+Both servers are mounted and asked in turn, so that what slows the machine slows both. The one that only answers is
+pure Python, ours has its C extensions unless USEREVENTS_NATIVE=0 asks for none. Prints ratios of the medians;
 needs root, /dev/fuse and gcc. One case enables an event that 1,000 processes have registered, beside 1,000 bare
 ``process_vm_writev`` to the same processes; one compiles a C file within `userevents run` and without.
 """
@@ -60,7 +61,10 @@ def served(script: Path) -> Iterator[Path]:
     """A server's mount."""
     with tempfile.TemporaryDirectory(prefix="userevents-bench-") as directory:
         command = [sys.executable, "-P", str(script), directory]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        environment = os.environ | ({"USEREVENTS_NATIVE": "0"} if script == SERVERS["floor"] else {})
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        ) as server:
             assert server.stdin is not None
             assert server.stdout is not None
             if not server.stdout.readline():

@@ -4,13 +4,15 @@ import ctypes
 import mmap
 import os
 import signal
+import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import pytest
 
+from userevents.abi import user_events as uapi
 from userevents.engine import Fault
-from userevents.host import memory_file
+from userevents.host import memory_file, remote
 from userevents.host.guard import Guards
 from userevents.host.remote import RemoteMemory, out_of_reach
 
@@ -28,10 +30,14 @@ class Other(NamedTuple):
     none: int
 
 
-@pytest.fixture(params=["calls", "file"])
+@pytest.fixture(params=["C", "ctypes", "file"])
 def other(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Other]:
-    """A forked process: what is mapped here is at the same place there. By the calls, and by the file."""
+    """A forked process: what is mapped here is at the same place there. By the calls, both ways, and by the file."""
     monkeypatch.setattr(memory_file, "is_needed", lambda: request.param == "file")
+    if request.param == "C" and remote.native is None:
+        pytest.skip("_memory was not built, or USEREVENTS_NATIVE=0")
+    if request.param == "ctypes":
+        monkeypatch.setattr(remote, "native", None)
     with mmap.mmap(-1, 3 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
         pages[:] = b"good".ljust(PAGE, b".") + b"read".ljust(PAGE, b",") + b"none".ljust(PAGE, b";")
         view = ctypes.c_char.from_buffer(pages)
@@ -134,3 +140,39 @@ def test_a_child_is_within_reach_and_a_process_that_is_gone_is_not(other: Other)
     os.kill(other.memory.pid, signal.SIGKILL)
     os.waitid(os.P_PID, other.memory.pid, os.WEXITED | os.WNOWAIT)
     assert out_of_reach(other.memory.pid) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "is_plain"),
+    [
+        ({}, True),
+        ({"size": 32}, False),
+        ({"addr": 2 * PAGE}, False),
+        ({"addr": PAGE + 8}, True),
+        ({"name_addr": 2 * PAGE}, False),
+        ({"name_addr": PAGE - 4}, False),
+        ({"name_addr": 1 << 63}, False),
+        ({"addr": (1 << 64) - 8}, False),
+    ],
+)
+def test_a_registration_is_read_in_one_go_or_not_at_all(change: dict[str, int], is_plain: bool) -> None:
+    """Whatever is not as most are is left to those who look at it step by step."""
+    if remote.native is None:
+        pytest.skip("_memory was not built, or USEREVENTS_NATIVE=0")
+    with mmap.mmap(-1, 3 * PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+        view = ctypes.c_char.from_buffer(pages)
+        at = ctypes.addressof(view)
+        fields = {"size": 28, "addr": 512, "name_addr": PAGE + 100, **change}
+        size, addr, name_addr = (fields[name] + (at if fields[name] in range(64, 3 * PAGE) else 0) for name in fields)
+        pages[:28] = struct.pack(uapi.USER_REG, size, 11, 4, 2, addr, name_addr, 0)
+        pages[513], pages[PAGE + 9] = 0xA1, 0xA1
+        pages[PAGE - 4 : PAGE] = b"tick"
+        pages[PAGE + 100 : PAGE + 112] = b"caf\xe9 u32 a\0."
+        ctypes.CDLL(None).mprotect(ctypes.c_void_p(at + 2 * PAGE), ctypes.c_size_t(PAGE), PROT_NONE)
+        memory = RemoteMemory(os.getpid())
+        found = memory.read_registration(at, uapi.USER_REG_SIZE, uapi.MAX_NAME_ARGS_SIZE)
+        assert found == ((11, 4, 2, addr, "caf\xe9 u32 a", 0xA1) if is_plain else None)
+        assert memory.read_registration(1 << 63, uapi.USER_REG_SIZE, uapi.MAX_NAME_ARGS_SIZE) is None
+        memory.close()
+        assert memory.read_registration(at, uapi.USER_REG_SIZE, uapi.MAX_NAME_ARGS_SIZE) is None
+        del view

@@ -17,7 +17,7 @@ from ..abi.user_events import (
     USER_EVENTS_SYSTEM,
 )
 from ..errors import Refused
-from ..fields import clash, parse_command, parse_fields
+from ..fields import Field, clash, parse_command, parse_fields
 from .dynamic import Deletion, creation_text, in_system, parse_deletion
 from .enabler import UserEventMm
 from .event import UserEvent
@@ -32,8 +32,11 @@ from .table import EventTable
 from .work import Work, WorkQueue
 from .write import write_event
 
+KNOWN_MAX = 1024
+"""Declarations that are remembered with the event that each was found to be of."""
 HOLDERS_SHOWN = 8
 """How many holders a refusal names."""
+_UNKNOWN: tuple[UserEvent | None, tuple[Field, ...]] = None, ()
 NOBODY = Caller(65534, 65534, False)
 USER_ADDR_END = (1 << 56) - 4096
 """Addresses from here on are no program's; whether a lower one is mapped is found out by writing."""
@@ -65,6 +68,8 @@ class Group:
         """kernel.user_events_max: how many events may be listed when another is created."""
         log = log if log is not None else _silent
         self.lifecycle = Lifecycle(profile, self.events, self.ids, self.queue, log, recover=recover, clock=clock)
+        self._known: dict[tuple[str, int], tuple[UserEvent, tuple[Field, ...]]] = {}
+        """By text and flags what a declaration was last found to be of; good while it is listed with these fields."""
         self.next_multi_id = 0
         """The suffix of the next multi-format event; never given twice (fields.md section 9)."""
 
@@ -148,7 +153,8 @@ class Group:
             self._check_registration(addr, bit, size, flags)
             if task.mm is None:
                 task.mm = self.new_mm(task.memory, file.label)
-            task.mm.require_unused(addr, bit)
+            if (addr, bit) in task.mm.enablers:
+                task.mm.require_unused(addr, bit)
             text = call.text()
             # who that is matters to persistent events alone, and takes longer to find out than all the rest
             caller = task.caller if flags & USER_EVENT_REG_PERSIST else NOBODY
@@ -235,6 +241,10 @@ class Group:
             raise Refused(
                 errno.EINVAL, f"a declaration of {len(text)} characters; at most {MAX_NAME_ARGS_SIZE - 1} fit"
             )
+        event, fields = self._known.get((text, flags), _UNKNOWN)
+        if event is not None and event.listed and event.fields is fields:
+            event.note("registered again", file.label)
+            return event, file.add(event)
         event = self._find_or_create(text, flags, caller, want_id, file.label)
         try:
             return event, file.add(event)
@@ -270,6 +280,10 @@ class Group:
             return self._create(name, args, flags, want_id, who)
         event.get()
         event.note("registered again", who)
+        if not flags & USER_EVENT_REG_PERSIST:  # which asks who it is, each time
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[text, flags] = event, event.fields
         return event
 
     def _find(self, name: str, args: str, flags: int, who: str) -> UserEvent | None:

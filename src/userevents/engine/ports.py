@@ -48,6 +48,12 @@ class UserMemory(Memory, Protocol):
     def read_both(self, addr: int, size: int, other: int) -> tuple[bytes, int | None]:
         """`read`, and along with it the byte at `other`; None where that cannot be read."""
 
+    def read_registration(self, addr: int, size: int, limit: int) -> tuple[int, int, int, int, str, int] | None:
+        """What a ``user_reg`` at `addr` of that very size says, in one go; None where anything of it is otherwise.
+
+        That is its bit, word size, flags and address, the text (ended within `limit` bytes), the byte with the bit.
+        """
+
     def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
         """Store `byte` at `addr`, then `data` at `other` if that can be.
 

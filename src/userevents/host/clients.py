@@ -194,8 +194,10 @@ class Clients:
 
     def before_ioctl(self, thread: ClientThread, argument: int) -> ClientThread | None:
         """Take in what happened to processes before this call; returns the thread to make it with."""
-        self.catch_up()
-        if self._events is None and thread.memory.is_gone(argument) and thread.client.memory.readable:
+        if self._events is not None:
+            if self._events.has_news():  # nearly always there is none, and each step counts
+                self.catch_up()
+        elif thread.memory.is_gone(argument) and thread.client.memory.readable:
             self._exec(thread.client)
         if thread.tid not in thread.client.threads:
             self._threads.pop(thread.tid, None)
@@ -204,7 +206,7 @@ class Clients:
 
     def catch_up(self) -> None:
         """Take in what the kernel told of forks, execs and deaths."""
-        if self._events is None:
+        if self._events is None or not self._events.has_news():
             return
         for event in self._events.read():
             self._take(event)

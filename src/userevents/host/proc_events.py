@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -60,6 +61,8 @@ class ProcEvents:
             raise
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN | select.POLLERR)
+        self.has_news: Final = partial(self._poll.poll, 0)
+        """Whether anything happened since the last time."""
         self.overflowed = False
         """Set when events were lost: look at everything anew, and clear it."""
 
@@ -94,7 +97,7 @@ class ProcEvents:
     def read(self) -> list[ProcEvent]:
         """What happened since the last time, in order."""
         found: list[ProcEvent] = []
-        while self._poll.poll(0):
+        while self.has_news():
             try:
                 data = self._socket.recv(4096)
             except OSError as error:

@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from struct import Struct
+from types import ModuleType
 from typing import Final, TypeVar
 
 from ..engine import Fault
@@ -18,6 +19,12 @@ from . import memory_file
 from .errand import Late
 from .guard import Guard
 from .process import ptrace_scope
+
+native: ModuleType | None
+try:
+    from . import _memory as native  # type: ignore[attr-defined, no-redef, unused-ignore]
+except (ImportError, SystemError):  # not built or not wanted; SystemError: a free-threaded Python before 3.14
+    native = None
 
 T = TypeVar("T")
 
@@ -46,6 +53,7 @@ class RemoteMemory:
         self._buffer_at = _address(self._buffer)
         self._one, self._two = _arguments(pid, self._vectors, 1), _arguments(pid, self._vectors, 2)
         self._by_file = memory_file.is_needed()
+        self._native = None if self._by_file else native
         try:
             self._fd = os.open(f"/proc/{pid}/mem", (os.O_RDWR if self._by_file else os.O_RDONLY) | os.O_CLOEXEC)
         except OSError:
@@ -73,6 +81,13 @@ class RemoteMemory:
 
     def read(self, addr: int, size: int) -> bytes:
         """The `size` bytes at `addr`."""
+        if self._native is not None and self.guard is None:
+            found: bytes | None = None
+            if self._fd >= 0 and addr < ADDRESS_END and size <= _BUFFER_SIZE:
+                found = self._native.read(self.pid, addr, size)
+            if found is None:
+                raise Fault
+            return found
         self._transfer(_readv, addr, size)
         return bytes(self._buffer[:size])
 
@@ -80,6 +95,10 @@ class RemoteMemory:
         """Store `data` at `addr`."""
         if len(data) > _BUFFER_SIZE:
             raise Fault
+        if self._native is not None and self.guard is None:
+            if self._fd < 0 or addr >= ADDRESS_END or not self._native.write(self.pid, addr, data):
+                raise Fault
+            return
         self._buffer[: len(data)] = data
         self._transfer(_writev, addr, len(data))
 
@@ -88,12 +107,29 @@ class RemoteMemory:
 
         Guarded memory is not touched before its time: a byte that never comes would keep what comes before it.
         """
-        if self.guard is None and self._move(_readv, addr, size, other, 1) == size + 1:
+        if self._native is not None and self.guard is None:
+            if self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and size < _BUFFER_SIZE:
+                both: tuple[bytes, int] | None = self._native.read_both(self.pid, addr, size, other)
+                if both is not None:
+                    return both
+        elif self.guard is None and self._move(_readv, addr, size, other, 1) == size + 1:
             return bytes(self._buffer[:size]), self._buffer[size]
         return self.read(addr, size), None
 
+    def read_registration(self, addr: int, size: int, limit: int) -> tuple[int, int, int, int, str, int] | None:
+        """What a ``user_reg`` of that size says, all of it at once; None where it takes more than that."""
+        if self._native is None or self.guard is not None or self._fd < 0:
+            return None
+        found: tuple[int, int, int, int, str, int] | None = self._native.read_registration(self.pid, addr, size, limit)
+        return found
+
     def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
         """Store a byte at `addr`, then `data` at `other`; a `Fault` is the byte's: whether `data` went is not told."""
+        if self._native is not None and self.guard is None:
+            is_there = self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and len(data) < _BUFFER_SIZE
+            if not is_there or not self._native.write_both(self.pid, addr, byte, other, data):
+                raise Fault
+            return
         self._buffer[0] = byte
         self._buffer[1 : 1 + len(data)] = data
         if self._move(_writev, addr, 1, other, len(data)) < 1:
@@ -115,8 +151,7 @@ class RemoteMemory:
         if not byte:
             raise Fault
         mask = 1 << (bit & 7)
-        self._buffer[0] = byte[0] | mask if on else byte[0] & ~mask
-        self._transfer(_writev, at, 1)
+        self.write(at, bytes((byte[0] | mask if on else byte[0] & ~mask,)))
 
     def bit(self, addr: int, bit: int) -> int | None:
         """One bit as it is now; None where it cannot be read."""

@@ -101,6 +101,9 @@ class FakeMemory:
             page.present = True
             done += length
 
+    def read_registration(self, addr: int, size: int, limit: int) -> None:
+        """Nothing is read in one go here."""
+
     def read_both(self, addr: int, size: int, other: int) -> tuple[bytes, int | None]:
         """`read`, and the byte at `other`; None where that cannot be read."""
         data = self.read(addr, size)

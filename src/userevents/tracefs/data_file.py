@@ -81,13 +81,19 @@ class UserEventsData(File):
         Source: user_events contract, abi.md section 5.1.
         """
         group, table = self.place.system.group, _table(node)
+        index_at = argument + uapi.USER_REG_WRITE_INDEX_OFFSET
+        found = task.memory.read_registration(argument, uapi.USER_REG_SIZE, uapi.MAX_NAME_ARGS_SIZE)
+        if found is not None:
+            bit, size, flags, addr, text, byte = found
+            call = _Registration(task.memory, 0, addr, bit, size, index_at, text, byte)
+            group.register_task(table, task, call, addr=addr, bit=bit, size=size, flags=flags)
+            return
         try:
             raw = _copy_struct(task.memory, argument, uapi.USER_REG_SIZE)
         except Refused as refused:
             group.tell_refused("", table.label, refused)
             raise
         _, bit, size, flags, addr, name_addr, _ = _REG.unpack(raw)
-        index_at = argument + uapi.USER_REG_WRITE_INDEX_OFFSET
         call = _Registration(task.memory, name_addr, addr, bit, size, index_at)
         group.register_task(table, task, call, addr=addr, bit=bit, size=size, flags=flags)
 
@@ -119,20 +125,33 @@ class _Registration:
     The byte with the bit comes along with the text, and goes with the write index.
     """
 
-    __slots__ = ("_addr", "_bit", "_byte", "_index_at", "_memory", "_name_addr", "_size")
+    __slots__ = ("_addr", "_bit", "_byte", "_index_at", "_memory", "_name_addr", "_size", "_text")
 
-    def __init__(self, memory: UserMemory, name_addr: int, addr: int, bit: int, size: int, index_at: int) -> None:
+    def __init__(
+        self,
+        memory: UserMemory,
+        name_addr: int,
+        addr: int,
+        bit: int,
+        size: int,
+        index_at: int,
+        text: str | None = None,
+        byte: int | None = None,
+    ) -> None:
+        self._text = text
         self._memory = memory
         self._name_addr = name_addr
         self._addr = addr
         self._bit = bit
         self._size = size
         self._index_at = index_at
-        self._byte: int | None = None
+        self._byte = byte
         """What the byte with the bit was; None where that is not known."""
 
     def text(self) -> str:
         """The declaration; most end within the first piece."""
+        if self._text is not None:
+            return self._text
         room = _room(self._name_addr, 0)
         try:
             piece, self._byte = self._memory.read_both(self._name_addr, room, self._addr + (self._bit >> 3))

@@ -201,7 +201,8 @@ class OpenNode:
 
     def ioctl(self, command: int, argument: int, task: Task) -> int:
         """Make an ioctl for `task`, in whose memory `argument` points."""
-        self._require_open()
+        if self._closed:
+            self._require_open()
         return self._file.ioctl(self, command, argument, task)
 
     def seek(self, offset: int) -> int:

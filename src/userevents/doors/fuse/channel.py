@@ -40,10 +40,10 @@ class Channel:
         self.fd = fd
         self.log = log
 
-    def run(self, unique: int, operation: Callable[[], bytes | None]) -> None:
+    def run(self, unique: int, operation: Callable[..., bytes | None], *arguments: object) -> None:
         """Do what a request asks for and answer it, whatever happens: a client without an answer never wakes."""
         try:
-            body = operation()
+            body = operation(*arguments)
         except Exception as error:
             self.send(self.failure(unique, error))
         else:

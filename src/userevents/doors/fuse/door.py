@@ -9,7 +9,6 @@ import errno
 import os
 import threading
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from ...abi import fuse
@@ -51,7 +50,9 @@ class FuseDoor:
         self._tree = tree
         self._mounted = mounted
         self._lock = loop.lock
+        self._raw = loop.lock.raw
         self._wake = loop.wake
+        self._work = tree.system.group.queue
         self._log: Log = log if log is not None else lambda level, message: None
         self._channel = Channel(mounted.fd, self._log)
         self._clients = clients_of(tree, loop, self._log)
@@ -127,15 +128,17 @@ class FuseDoor:
         if operation is None:
             self._channel.refuse(request.unique, errno.ENOSYS)
             return
-        with self._lock:
+        with self._raw:
+            self._lock.turns += 1
             if self._closed:
                 return
-            self._channel.run(request.unique, partial(operation, request))
-            self._wake_if_due()
+            self._channel.run(request.unique, operation, request)
+            if self._work:
+                self._wake()
 
     def _wake_if_due(self) -> None:
         """Have the loop do what was deferred."""
-        if self._tree.system.group.has_work:
+        if self._work:
             self._wake()
 
 

@@ -6,7 +6,6 @@ interrupted. Nothing else is ever kept.
 
 import errno
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from ...abi import fuse, tracefs
@@ -51,7 +50,7 @@ class Files:
         for unique, waiting in tuple(self.waiting.items()):
             if waiting.handle.node.readable():
                 del self.waiting[unique]
-                self._channel.run(unique, partial(self._read_or_wait, unique, waiting))
+                self._channel.run(unique, self._read_or_wait, unique, waiting)
         for handle in tuple(self.polled):
             if handle.node.polled():
                 self._wake_pollers(handle)
@@ -125,7 +124,7 @@ class Files:
 
     def _ioctl(self, request: Request) -> bytes:
         fh, _, command, argument, _, _ = fuse.IOCTL_IN.unpack_from(request.body)
-        handle = self.handle(fh)
+        handle = self.handles.get(fh) or self.handle(fh)
         if not request.tid:
             raise Refused(errno.EOPNOTSUPP, "the caller's process cannot be seen from here (PID namespaces)")
         thread = self._clients.thread(request.tid, request.uid, request.gid)
