@@ -141,6 +141,7 @@ def test_what_was_lost_is_said_first_and_can_be_queried(trace: str) -> None:
 
 def test_a_table_shows_nothing_that_steers_the_terminal(trace: str) -> None:
     """Control characters are escaped, in values and in the names of columns; long tables are cut, which is said."""
+    assert run(trace, "SELECT 1 AS one", "-n", str(10**30)).stdout.split() == ["one", "1"]
     done = run(trace, 'SELECT path AS "a\x1b" FROM request', "-n", "3")
     assert done.stdout.splitlines()[:2] == ["a\\e", "/0<b>\\e[31m'\"\\u202e\\n</script>"]
     assert len(done.stdout.splitlines()) == 4

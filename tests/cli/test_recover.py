@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.formats.maker import Maker
+from userevents.cli.finish import shift_files
 from userevents.cli.recover import recover
 from userevents.formats import open_trace
 
@@ -79,3 +80,20 @@ def test_an_output_that_cannot_be_written_is_exit_code_1(part: Path) -> None:
         done = run(str(part), "-o", str(place))
         assert done.exit_code == 1
         assert str(place) in done.stderr
+
+
+def test_files_of_a_rotation_move_up_and_the_oldest_goes(tmp_path: Path) -> None:
+    """However many are to be kept: it is the files that are there which are counted."""
+    out = tmp_path / "t.dat"
+    for number in range(4):
+        out.write_text(str(number))
+        shift_files(str(out), 3)
+        assert not out.exists()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"t.dat.1": "3", "t.dat.2": "2"}
+    out.write_text("4")
+    shift_files(str(out), 10**17)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "t.dat.1": "4",
+        "t.dat.2": "3",
+        "t.dat.3": "2",
+    }

@@ -1,5 +1,7 @@
 """A tracer driven by its files: what it lists, and what an instance of it is told to do."""
 
+import os
+
 import pytest
 
 from tests.doors.conftest import Server
@@ -64,6 +66,8 @@ def test_changing_patterns_does_not_disable_what_stays_wanted(server: Server, tr
     tries = server.loop.call(lambda: server.world.memory.tries)
     night.set_patterns(["tick", "tock"])
     assert server.loop.call(lambda: server.world.memory.tries) == tries + 1
+    night.set_patterns([os.fsdecode(b"\xff*")])
+    assert server.loop.call(lambda: list(server.system.instances["night"].patterns)) == ["\xff*"]
 
 
 def test_a_stream_is_read_until_its_end(server: Server, tracer: Tracer) -> None:

@@ -191,6 +191,7 @@ def test_records_that_a_collector_rejects_are_told(small: Path) -> None:
         ("localhost:4318", "is no endpoint: write a URL such as"),
         ("ftp://host/", "is no endpoint"),
         ("http://host:port/", "is no endpoint"),
+        ("http://[::1", "is no endpoint"),
     ],
 )
 def test_an_endpoint_that_cannot_serve_is_told(small: Path, url: str, told: str) -> None:

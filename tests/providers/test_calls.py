@@ -196,6 +196,9 @@ def test_calls_need_a_program_that_is_started() -> None:
     """A program that runs already is not reached."""
     from click.testing import CliRunner
 
+    for wrong in (":add", ":::", "shop: *", ""):
+        done = CliRunner().invoke(main, ["record", "--calls", wrong, "--", "true"])
+        assert (done.exit_code, f"'{wrong}' is no MODULE:FUNCTION" in done.stderr) == (2, True)
     done = CliRunner().invoke(main, ["record", "--calls", "shop:*"])
     assert done.exit_code == 2
     assert "add -- PROGRAM" in done.output

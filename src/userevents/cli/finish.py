@@ -1,6 +1,7 @@
 """From a raw recording to the finished trace: the merge, its progress, and what to do when it cannot be written."""
 
 import os
+from itertools import pairwise
 
 from ..control.recorder import RawFile
 from ..errors import Malformed
@@ -30,8 +31,8 @@ def merge(part: str, out: str, *, quiet: bool = False) -> Finished:
 
 def shift_files(output: str, keep: int) -> None:
     """Make room for the next file of a rotation: FILE becomes FILE.1, FILE.1 FILE.2, and the oldest goes."""
-    for number in range(keep - 1, 0, -1):
-        older = f"{output}.{number}"
-        newer = f"{output}.{number - 1}" if number > 1 else output
-        if os.path.exists(newer):
-            os.replace(newer, older)
+    names = [output]
+    while len(names) < keep and os.path.exists(names[-1]):
+        names.append(f"{output}.{len(names)}")
+    for newer, older in reversed(list(pairwise(names))):
+        os.replace(newer, older)

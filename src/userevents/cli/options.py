@@ -18,6 +18,14 @@ def _providers(ctx: click.Context, param: click.Parameter, values: tuple[str, ..
     return tuple(dict.fromkeys(names))
 
 
+def _calls(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what would watch nothing."""
+    for value in values:
+        if value.startswith(":") or value.count(":") > 1 or len(value.split()) != 1:
+            raise click.BadParameter(f"'{value}' is no MODULE:FUNCTION, such as shop.cart:add, shop.*:Cart.* or shop:*")
+    return values
+
+
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
 
 provider_option = click.option(
@@ -34,6 +42,7 @@ calls_option = click.option(
     "--calls",
     multiple=True,
     metavar="MODULE:FUNCTION",
+    callback=_calls,
     help="Calls of these functions, with durations (Python 3.12+; of a program that runs already 3.14+); shell globs "
     "(shop.*:Cart.*). Repeatable.",
 )

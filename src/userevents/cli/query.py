@@ -1,6 +1,7 @@
 """`userevents query`: a trace as SQL tables."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -59,8 +60,8 @@ def query(
     form = form or _form_of(output)
     if form == "parquet" and not output:
         raise click.UsageError("Parquet is no text: name the file to write with -o FILE")
-    if sql == "-":
-        sql = sys.stdin.read()
+    if sql is not None:  # UTF-8, whatever the locale made of it
+        sql = (sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)).decode("utf-8", "backslashreplace")
     is_plain = form != "parquet" and not allow_files
     with kept_memory(), opened(file, pairs) as trace, _database(trace, pairs, allow_files, is_plain) as database:
         if tables or sql is None:

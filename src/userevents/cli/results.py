@@ -65,7 +65,7 @@ def _cell(value: object) -> object:
 
 def write_table(result: Result, out: IO[str], limit: int) -> None:
     """Write rows in columns as wide as they need to be, numbers to the right; what is not printable is escaped."""
-    rows = list(islice(result.rows, limit + 1)) if limit else list(result.rows)
+    rows = list(islice(result.rows, min(limit + 1, sys.maxsize) if limit else None))
     more = bool(limit) and len(rows) > limit
     rows = rows[:limit] if more else rows
     heads = [escape(name) for name in result.names]

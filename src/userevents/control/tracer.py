@@ -6,6 +6,7 @@ mounted, and, but for what stands below ``userevents/``, on a kernel's tracefs.
 
 import errno
 import json
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -204,7 +205,7 @@ class InstanceControl:
         return [line for line in _text(self._access, self._prefix + path).split("\n") if line]
 
     def _write_own(self, name: str, lines: Iterable[str]) -> None:
-        data = "".join(f"{line}\n" for line in lines).encode()
+        data = os.fsencode("".join(f"{line}\n" for line in lines))
         write_file(
             self._access, f"{self._prefix}{abi.OWN}/{name}", data, abi.O_WRONLY if data else abi.O_WRONLY | abi.O_TRUNC
         )

@@ -102,8 +102,8 @@ class _Sender:
         self._job = job
         self._url = endpoint.url
         self._headers = {"content-type": "application/x-protobuf", **endpoint.headers}
-        parts = urlsplit(endpoint.url)
         try:
+            parts = urlsplit(endpoint.url)
             self._host, self._port = parts.hostname or "", parts.port
         except ValueError as error:
             raise Unusable(f"'{endpoint.url}' is no endpoint: {error}") from None

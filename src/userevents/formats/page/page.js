@@ -24,6 +24,7 @@
       if (Math.abs(ns) >= size) return `${+(ns / size).toPrecision(4)} ${unit}`;
     return `${Math.round(ns)} ns`;
   };
+  const many = (count, what) => `${number.format(count)} ${what}${count === 1 ? "" : what.endsWith("s") ? "es" : "s"}`;
   const short = (count) =>
     count >= 1e6 ? `${+(count / 1e6).toPrecision(3)} M` : count >= 1e4 ? `${+(count / 1e3).toPrecision(3)} k` : number.format(Math.round(count));
 
@@ -375,8 +376,8 @@
     const from = view[0] * width, span = (view[1] - view[0]) * width, whole = view[0] === 0 && view[1] === bins;
     const inside = cells.filter((cell) => !hidden.has(cell.event)).reduce((n, cell) => n + sum(cell.bins, Math.floor(view[0]), Math.ceil(view[1])), 0);
     $("range").textContent = whole
-      ? `${took(span)}, ${number.format(inside)} records`
-      : `${took(span)} from ${took(from)} on, ${number.format(inside)} records`;
+      ? `${took(span)}, ${many(inside, "record")}`
+      : `${took(span)} from ${took(from)} on, ${many(inside, "record")}`;
     $("reset").hidden = whole;
     draw();
     fillTable();
@@ -412,7 +413,7 @@
     tip.hidden = !row || event.offsetX < LEFT || bin >= bins;
     if (tip.hidden) return;
     const lines = [`${row.label}, ${took(bin * width)} to ${took((bin + 1) * width)}`];
-    if (row.cpu) lines.push(`${number.format(row.cpu[bin])} records`);
+    if (row.cpu) lines.push(many(row.cpu[bin], "record"));
     for (const cell of row.cells) if (cell.bins[bin]) lines.push(`${data.events[cell.event]}: ${number.format(cell.bins[bin])}`);
     if (lines.length === 1) lines.push("nothing");
     tip.textContent = lines.slice(0, 14).join("\n");
@@ -462,7 +463,7 @@
   $("title").textContent = about.file;
   const wall = about.wall_ns === null ? "" : new Date(Number(BigInt(about.wall_ns) / 1000000n)).toISOString().replace("T", " ").replace("Z", " UTC");
   $("about").textContent = [
-    `${number.format(about.records)} records of ${data.events.length} events by ${data.processes.length} processes in ${took(Number(BigInt(about.last_ns) - first))}`,
+    `${many(about.records, "record")} of ${many(data.events.length, "event")} by ${many(data.processes.length, "process")} in ${took(Number(BigInt(about.last_ns) - first))}`,
     wall && `began ${wall}`, about.host && `on ${about.host}`, about.command && `recorded by: ${about.command}`, `${about.kind}, clock ${about.clock}`,
   ].filter(Boolean).join(" · ");
   $("flight").hidden = !data.flight.length;
