@@ -1,11 +1,10 @@
-"""What the integrations and bound fields cost a program: `./dev bench integrations`. Prints JSON.
+"""What the integrations and bound fields cost a program: `./dev bench integrations`.
 
 One process runs an application, or a call, as it is, with ours around it while nobody listens, and with ours while a
 tracer in another process records it: slices in changing order, so that what slows the machine slows all. Goals: a
 request takes at most 0.2 us more while off, 1 us more while on, by the median of the rounds' differences.
 """
 
-import json
 import logging
 import os
 import random
@@ -18,12 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
+from results import Row, keep, print_rows, wait_until_quiet
+
 WORKERS = Path(__file__).resolve().parent / "workers"
 ROUNDS = 12
 SLICES = 20
 CALLS = 300
 """In a slice: short, so that most slices are not interrupted by other programs."""
-GOALS_US = {"asgi": (0.2, 1.0), "wsgi": (0.2, 1.0)}
+GOALS_US: dict[str, tuple[float | None, float | None]] = {"asgi": (0.2, 1.0), "wsgi": (0.2, 1.0)}
 
 Run = Callable[[int], None]
 """Makes so many calls."""
@@ -199,11 +201,11 @@ CASES: dict[str, tuple[Callable[[], tuple[Run, Run]], str, tuple[str, ...]]] = {
 }
 
 
-def measure(name: str, switch: Switch) -> dict[str, object]:
-    """Return how much longer a call takes, us: the middle, and the middle half of the rounds."""
+def measure(name: str, switch: Switch) -> list[Row]:
+    """Return how much longer a call takes, off and recorded: a row each, in us."""
     make, unit, patterns = CASES[name]
     bare, ours = make()
-    times: dict[str, list[float]] = {kind: [] for kind in ("bare", "off", "bare on", "on")}
+    times: dict[str, list[list[float]]] = {kind: [] for kind in ("bare", "off", "bare on", "on")}
     for kind in times:
         switch.record(*(patterns if kind.endswith("on") else ()))
         (bare if kind.startswith("bare") else ours)(200)
@@ -211,31 +213,47 @@ def measure(name: str, switch: Switch) -> dict[str, object]:
         for recorded in random.sample((False, True), 2):
             switch.record(*(patterns if recorded else ()))
             kinds = ("bare on", "on") if recorded else ("bare", "off")
+            for kind in kinds:
+                times[kind].append([])
             for number in range(2 * SLICES):
                 kind = kinds[number % 2]
                 began = time.perf_counter()
                 (bare if kind.startswith("bare") else ours)(CALLS)
-                times[kind].append((time.perf_counter() - began) / CALLS * 1e6)
-    result: dict[str, object] = {"unit": unit, "bare_us": round(min(times["bare"]), 4)}
-    for kind, base, number in (("off", "bare", 0), ("on", "bare on", 1)):
-        more = sorted(ours - bare for ours, bare in zip(times[kind], times[base], strict=True))
-        quarter = len(more) // 4
-        result[kind] = {
-            "more_us": round(statistics.median(more), 4),
-            "middle_half_us": [round(more[quarter], 4), round(more[-quarter - 1], 4)],
-            "of_minima_us": round(min(times[kind]) - min(times[base]), 4),
-        } | ({"goal_us": GOALS_US[name][number]} if name in GOALS_US else {})
-    return result
+                times[kind][-1].append((time.perf_counter() - began) / CALLS * 1e6)
+    goals = GOALS_US.get(name, (None, None))
+    return [
+        _row(f"{name}: {unit} more, {said}", times[kind], times[base], goal)
+        for said, kind, base, goal in (
+            ("nobody listens", "off", "bare", goals[0]),
+            ("recorded", "on", "bare on", goals[1]),
+        )
+    ]
+
+
+def _row(case: str, ours: list[list[float]], bare: list[list[float]], goal: float | None) -> Row:
+    """Return the difference of the least times, and the rounds' medians of the differences of slices side by side."""
+    least = min(map(min, ours)) - min(map(min, bare))
+    rounds = [
+        statistics.median(one - other for one, other in zip(mine, theirs, strict=True))
+        for mine, theirs in zip(ours, bare, strict=True)
+    ]
+    return Row(case, "", least, statistics.median(rounds), min(rounds), max(rounds), goal, unit="µs")
 
 
 def main() -> None:
     """Measure what is named, or all."""
-    names = sys.argv[1:] or list(CASES)
+    began = time.monotonic()
+    quiet = wait_until_quiet()
+    rows = []
     with tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as directory:
         os.environ.update(USEREVENTS_DIR=directory, USEREVENTS_BACKEND="session")
         switch = Switch()
-        print(json.dumps({name: measure(name, switch) for name in names}, indent=1))
+        for name in sys.argv[1:] or list(CASES):
+            rows += measure(name, switch)
         switch.end()
+    print_rows(rows)
+    print(quiet)
+    keep("integrations", rows, notes=[quiet], seconds=time.monotonic() - began)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,17 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "performance.md"
 RESULTS: Final = ROOT / "bench" / "results.json"
-MAIN: Final = ("peers", "producers", "overhead", "drain", "read", "query", "fleet", "fleet_enable", "instructions")
+MAIN: Final = (
+    *("peers", "producers", "overhead", "integrations", "drain", "read", "query"),
+    *("fleet", "fleet_enable", "instructions"),
+)
 """The benchmarks that the page shows, in this order."""
 _BEGIN, _END = "<!-- made by ./dev bench --page; do not edit -->", "<!-- end -->"
 _TITLES: Final = {
     "peers": "One event, beside its peers",
     "producers": "Two programs at once",
     "overhead": "A service that is recorded",
+    "integrations": "A request through the middleware, a log call, a span, a bound field",
     "drain": "Draining",
     "read": "Reading a million events of eight programs",
     "query": "Asking ten million events",
