@@ -6,55 +6,32 @@ from pathlib import Path
 
 import pytest
 
-from userevents.buffer.stream import pack_end, pack_header, pack_start
-from userevents.engine import Group
-from userevents.formats.finish import Finished, merge
-from userevents.formats.recording import Recording
+from tests.host.traced import Traced, finished
+from userevents.formats.finish import Finished
 from userevents.host import flight
 from userevents.host.flight import FlightView
-from userevents.host.frames import recording_header
-from userevents.host.program import TracedProgram
 from userevents.host.wish import RingWish
-from userevents.instance import Instance, StreamQueue
+from userevents.instance import StreamQueue
 from userevents.session import layout
-from userevents.session.producer import Declared, Session
 from userevents.session.ring_file import RingFile
 from userevents.session.ring_search import seek_time
-from userevents.session.writer import Writer
 
 LAP = 16 * 260
 """More records than the ring holds."""
 
 
-class Flying:
-    """A session of this process, whose ring overwrites, and the flight recording of it."""
+class Flying(Traced):
+    """A program whose ring overwrites, and the flight recording of it."""
 
     def __init__(self, directory: Path) -> None:
-        (directory / "rings").mkdir(exist_ok=True)
-        self.session = Session(str(directory))
-        self.session.declare(Declared(b"tick u32 a", 0))
-        self.writer = Writer(self.session)
-        group = Group()
-        instance = Instance("one", group)
-        instance.set_patterns(["*"])
-        self.program = TracedProgram(str(directory), self.session.name, 1, group)
-        self.program.new_declarations()
-        self.program.set_words(instance.enabled, RingWish(16, layout.MODE_OVERWRITE, may_grow=False))
-        self.view = FlightView(instance, self.program)
-
-    def emit(self, count: int) -> None:
-        """Write `count` records."""
-        for _ in range(count):
-            self.writer.commit(0, (self.session.words[0] >> 16).to_bytes(4, "little") + bytes(8))
+        super().__init__(directory, RingWish(16, layout.MODE_OVERWRITE, may_grow=False))
+        self.view = FlightView(self.instance, self.program)
 
     def dump(self, path: Path, since_ns: int) -> Finished:
         """Write out what is held since then."""
         queue = StreamQueue()
         self.view.dump(queue, since_ns)
-        data = queue.read(queue.size)
-        return merge(
-            Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("dumped", 0)), str(path)
-        )
+        return finished(queue.read(queue.size), path)[0]
 
 
 @pytest.fixture

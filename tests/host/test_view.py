@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from userevents.buffer.stream import FrameReader, Part, pack_end, pack_header, pack_start
+from tests.host.traced import Traced, finished
+from userevents.buffer.stream import FrameReader, Part, pack_start
 from userevents.engine import Group
-from userevents.formats.finish import merge
-from userevents.formats.recording import Recording
-from userevents.host.frames import recording_header
 from userevents.host.program import TracedProgram
 from userevents.host.view import Mark, View
 from userevents.host.wish import RingWish
@@ -20,29 +18,15 @@ from userevents.session.producer import Declared, Session
 from userevents.session.writer import Writer
 
 
-class Traced:
-    """A session of this process, adopted, and one instance that wants its event."""
+class Viewed(Traced):
+    """A program with the view of an instance that records it."""
 
     def __init__(self, directory: Path) -> None:
-        (directory / "rings").mkdir(exist_ok=True)
-        self.session = Session(str(directory))
-        self.session.declare(Declared(b"tick u32 a", 0))
-        self.writer = Writer(self.session)
-        group = Group()
-        self.instance = Instance("one", group)
+        super().__init__(directory, RingWish(16))
         self.instance.stream.on_ack = lambda mark: mark.kept()  # type: ignore[attr-defined]
-        self.instance.set_patterns(["*"])
-        self.program = TracedProgram(str(directory), self.session.name, 1, group)
-        self.program.new_declarations()
         self.view = View(self.instance, self.program)
-        self.program.set_words(self.instance.enabled, RingWish(16))
         for item in self.program.events:
             self.view.tell_event(item)
-
-    def emit(self, count: int) -> None:
-        """Write `count` records."""
-        for _ in range(count):
-            self.writer.commit(0, (self.session.words[0] >> 16).to_bytes(4, "little") + bytes(8))
 
     def hand_on(self) -> None:
         """Drain the ring into the instance's stream."""
@@ -54,14 +38,14 @@ class Traced:
 
 
 @pytest.fixture
-def traced(runtime_dir: Path) -> Iterator[Traced]:
+def traced(runtime_dir: Path) -> Iterator[Viewed]:
     """A traced program."""
-    made = Traced(runtime_dir)
+    made = Viewed(runtime_dir)
     yield made
     made.program.release(remove=True)
 
 
-def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Traced, tmp_path: Path) -> None:
+def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Viewed, tmp_path: Path) -> None:
     """A refused part leaves a gap in the middle of a page: the next part says from where its times count."""
     stream = traced.instance.stream
     traced.emit(10)
@@ -74,15 +58,14 @@ def test_what_a_slow_reader_missed_is_counted_and_the_rest_is_whole(traced: Trac
     traced.hand_on()
     traced.view.tell_ledger(traced.view.snapshot())
     data = stream.read(1 << 24)
-    recording = Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("finished", 0))
-    done = merge(recording, str(tmp_path / "trace.dat"))
+    done, notes = finished(data, tmp_path / "trace.dat")
     (ledger,) = done.ledger.processes
     assert done.records == 40
     assert (ledger.committed, ledger.delivered, ledger.missed) == (60, 40, 20)
-    assert ledger.is_balanced, recording.notes
+    assert ledger.is_balanced, notes
 
 
-def test_room_is_given_back_only_when_the_reader_comes_for_more(traced: Traced) -> None:
+def test_room_is_given_back_only_when_the_reader_comes_for_more(traced: Viewed) -> None:
     """What a reader holds but has not kept must stay in the ring."""
     traced.emit(10)
     traced.hand_on()
@@ -95,7 +78,7 @@ def test_room_is_given_back_only_when_the_reader_comes_for_more(traced: Traced) 
     assert traced.program.outstanding == 0
 
 
-def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(traced: Traced) -> None:
+def test_a_recording_that_begins_in_the_middle_of_a_page_has_the_times_right(traced: Viewed) -> None:
     """The first part of a late view carries the time of the record before it."""
     traced.emit(5)
     traced.hand_on()
@@ -136,13 +119,12 @@ def test_a_child_that_wrote_while_it_was_adopted_loses_no_attempt(runtime_dir: P
         ring.take(1 << 20)
     view.tell_ledger(view.snapshot())
     data = instance.stream.read(1 << 24)
-    recording = Recording.of(pack_start() + pack_header(recording_header()) + data + pack_end("finished", 0))
-    (ledger,) = merge(recording, str(tmp_path / "trace.dat")).ledger.processes
+    (ledger,) = finished(data, tmp_path / "trace.dat")[0].ledger.processes
     assert (ledger.attempts, ledger.committed) == (100, 100)
     program.release(remove=True)
 
 
-def test_a_ring_that_was_never_opened_is_offered_again(traced: Traced) -> None:
+def test_a_ring_that_was_never_opened_is_offered_again(traced: Viewed) -> None:
     """A program that is enabled again and again and fills no page has two rings, not one more each time."""
     program = traced.program
     traced.emit(1)
