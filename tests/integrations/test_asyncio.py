@@ -41,6 +41,29 @@ def test_a_task_has_a_begin_and_an_end_with_its_outcome(user_events: PrivateTrac
     assert {record.task for record in user_events["asyncio_task_begin"]} == {record.task for record in ends.values()}
 
 
+def test_an_exception_without_words_has_its_name(user_events: PrivateTracer) -> None:
+    """Its text is the program's code, and may raise itself: the event is written, and the loop is told of nothing."""
+    told: list[object] = []
+
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    async def fail() -> None:
+        raise Wordless
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        end = watch_tasks()
+        await asyncio.gather(asyncio.create_task(fail()), return_exceptions=True)
+        await asyncio.sleep(0)
+        end()
+
+    asyncio.run(main())
+    (ended,) = user_events["asyncio_task_end"].where(outcome="failed")
+    assert (ended.error.rpartition(".")[2], told) == ("Wordless", [])
+
+
 def test_a_factory_that_is_set_already_goes_on_making_the_tasks(user_events: PrivateTracer) -> None:
     """And an exception that nobody asks for is still told by asyncio."""
     told = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from .opening import opened
-from .options import file_event_option, file_pid_option, quiet_option
+from .options import file_argument, file_event_option, file_pid_option, quiet_option
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @click.option("--to", required=True, type=click.Choice(FORMATS), help="What to write.")
 @click.option("-o", "--output", type=click.Path(), help="Where to [default: beside FILE]; - is stdout.")
 @file_event_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import quiet_option
+from .options import file_argument, quiet_option
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(0), default=20_000, show_default=True, help="Records in the table, about.")
 @click.option("--open", "opens", is_flag=True, help="Show the page in the browser.")
 @quiet_option
-@click.argument("file", type=click.Path())
+@file_argument
 def html(output: str | None, pairs: "tuple[Pair, ...]", rows: int, opens: bool, quiet: bool, file: str) -> None:
     """Write the trace FILE as one web page: losses, timeline, rates, latencies, records with search.
 

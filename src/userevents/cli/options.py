@@ -47,6 +47,9 @@ calls_option = click.option(
     "(shop.*:Cart.*). Repeatable.",
 )
 
+file_argument = click.argument("file", type=click.Path(readable=False))
+"""A trace to read; what is wrong with it is said when it is opened."""
+
 file_event_option = click.option(
     "-e",
     "--event",

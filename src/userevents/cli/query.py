@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .complete import complete_sql
+from .options import file_argument
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ROWS_SHOWN = 1000
 @pair_option
 @click.option("--tables", is_flag=True, help="Show which tables and columns there are, and run nothing.")
 @click.option("--allow-files", is_flag=True, help="Let the SQL read and write files, and load extensions.")
-@click.argument("file", type=click.Path())
+@file_argument
 @click.argument("sql", required=False, shell_complete=complete_sql)
 def query(
     form: str | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .options import file_event_option, file_pid_option
+from .options import file_argument, file_event_option, file_pid_option
 
 if TYPE_CHECKING:
     from ..formats import Trace
@@ -30,7 +30,7 @@ class Wish(NamedTuple):
 
 
 @click.command()
-@click.argument("file", type=click.Path())
+@file_argument
 @click.option("--format", "form", type=click.Choice(["table", "text", "json"]), default="table", show_default=True)
 @click.option("--summary", is_flag=True, help="Events by process with counts and rates, and the loss ledger.")
 @click.option("--top", metavar="EVENT.FIELD", help="The records with the highest values of a number field.")

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from .options import file_argument
 from .spans import pair_option
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _QUIET_NS = 3_000_000_000
 @click.option("--once", is_flag=True, help="End when the page has loaded the trace.")
 @pair_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but the address, warnings and errors.")
-@click.argument("file", type=click.Path())
+@file_argument
 def view(no_browser: bool, port: int, once: bool, pairs: "tuple[Pair, ...]", quiet: bool, file: str) -> None:
     """Show the trace FILE in the Perfetto UI, served from this machine to its own browser, until Ctrl-C.
 

@@ -61,13 +61,30 @@ def _follow(task: Any, coro: object) -> None:
     asyncio_task_begin(number, task.get_name(), called)
 
     def ended(task: "asyncio.Task[Any]") -> None:
-        if asyncio_task_end:
-            error = None if task.cancelled() else task._exception  # looked at only: asyncio still tells if nobody asks
-            outcome = "cancelled" if task.cancelled() else "done" if error is None else "failed"
-            text = "" if error is None else f"{type(error).__qualname__}: {error}"
-            asyncio_task_end(number, task.get_name(), called, monotonic_ns() - began, outcome, text)
+        if not asyncio_task_end:
+            return
+        took = monotonic_ns() - began
+        try:
+            outcome, text = _outcome(task)
+            asyncio_task_end(number, task.get_name(), called, took, outcome, text)
+        except Exception as error:
+            guard.absorb(error)
 
     task.add_done_callback(ended)
+
+
+def _outcome(task: "asyncio.Task[Any]") -> tuple[str, str]:
+    """How a task ended, and its exception as text, which is the exception's own and may fail."""
+    if task.cancelled():
+        return "cancelled", ""
+    error = task._exception  # looked at only: asyncio still tells if nobody asks
+    if error is None:
+        return "done", ""
+    try:
+        return "failed", f"{type(error).__qualname__}: {error}"
+    except Exception as failure:
+        guard.absorb(failure)
+        return "failed", type(error).__qualname__
 
 
 def watch_slow_callbacks(threshold_s: float = 0.1) -> Callable[[], None]:
