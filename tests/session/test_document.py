@@ -20,6 +20,7 @@ def test_the_document_gives_the_offsets_of_the_code() -> None:
     assert said["event count"] == layout.EVENT_COUNT
     assert said["generation of the ring the program writes"] == layout.GENERATION_IN_USE
     assert said["bytes of text used"] == layout.TEXT_USED
+    assert said["leaving"] == layout.LEAVING
     assert said["answers that did not come within 200 ms"] == layout.LATE_ANSWERS
     assert said["ring generation to use"] == layout.RING_GENERATION
     assert said["enable words"] == layout.HEADER_SIZE == layout.geometry(128).words

@@ -221,6 +221,31 @@ def test_a_flight_recorder_that_is_killed_leaves_the_rings_to_the_next(userevent
     alive.communicate(timeout=20)
 
 
+def test_a_program_and_its_recorder_that_end_at_once_leave_no_session(
+    userevents: Userevents, runtime_dir: Path
+) -> None:
+    """A program leaves its rings to the tracer and is not gone yet when that one leaves: one of both removes them."""
+    recorder = userevents.record("--flight")
+    program = userevents.python(
+        """
+        import os, time
+        class Last:
+            def __del__(self, sleep=time.sleep, write=os.write):
+                write(1, b"ending\\n")
+                sleep(1.5)
+        last = Last()
+        emit(0, 10)
+        """
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ending\n"
+    said = userevents.end(recorder)
+    assert program.poll() is None
+    assert "10 events" in said
+    assert program.wait(20) == 0
+    assert not [name for name in os.listdir(runtime_dir) if name.endswith(layout.SESSION_SUFFIX)]
+
+
 def test_without_a_flight_recording_dump_says_how_to_start_one(userevents: Userevents) -> None:
     """Also beside a tracer that has none."""
     done = userevents("dump")

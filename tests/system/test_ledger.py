@@ -145,8 +145,9 @@ def test_what_is_attempted_before_a_late_answer_counts(userevents: Userevents, n
     assert program.stdin is not None
     assert program.stdout.readline()
     os.kill(recorder.pid, signal.SIGCONT)
-    while not userevents("list", "--json").stdout:
+    while not (listed := userevents("list", "--json").stdout):
         time.sleep(0.01)
+    assert json.loads(listed)["late_answers"] == 1
     print(file=program.stdin, flush=True)
     assert program.wait(20) == 0
     userevents.end(recorder)

@@ -51,7 +51,12 @@ def _show_table(found: "list[Declared]") -> None:
         state = f"refused: {item.error}" if item.error else item.state
         refusals += [f"pid {item.pid}: {item.reason}"] if item.reason else []
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in item.dropped_by.items())
-        lost = f" (lost: {reasons})" if reasons else ""
+        late = (
+            f"; {item.late_answers:,} answers came late"
+            if "tracer_gone" in item.dropped_by and item.late_answers
+            else ""
+        )
+        lost = f" (lost: {reasons}{late})" if reasons else ""
         program = item.program if len(item.program) <= 60 else item.program[:57] + "..."
         who = ([str(item.uid)] if has_users else []) + [str(item.pid)]
         table.add_row(Text(item.event), Text(state + lost, style), *who, Text(item.fields), Text(program))

@@ -43,6 +43,8 @@ class Declared(NamedTuple):
     """Why it was refused, where another live program's declaration shows it."""
     native: bool = False
     """Registered through a door: what such a program attempts is not counted."""
+    late_answers: int = 0
+    """How many first answers of a tracer the program waited for and did not have in time: till then it drops."""
 
     def facts(self) -> dict[str, object]:
         """The same for JSON, with null for what is not counted."""
@@ -226,4 +228,5 @@ def _events(session: SessionFile) -> Iterator[Declared]:
             multi_format=bool(item.flags & USER_EVENT_REG_MULTI_FORMAT),
             dropped_by=dropped_by,
             uid=os.fstat(session.fd).st_uid,
+            late_answers=session.late_answers(),
         )

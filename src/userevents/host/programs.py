@@ -391,8 +391,10 @@ class Programs:
     def leave(self) -> None:
         """On the way out: every word out, every ring given back; what the living programs own is left to them."""
         for key, program in list(self._programs.items()):
+            is_over = not program.alive
             with self._at_its_own_risk(program):
                 program.look()
                 if program.alive and program.problem is None and not self._may_be_asked_for(program):
                     program.stop()
-            self._forget(key, program, remove=not program.alive and not self._may_be_asked_for(program))
+                is_over = not program.alive or program.session.is_leaving()  # which left it to us, as it was not read
+            self._forget(key, program, remove=is_over and not self._may_be_asked_for(program))

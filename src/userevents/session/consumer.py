@@ -128,6 +128,10 @@ class SessionFile:
         eight = f"<{layout.COUNTERS_PER_EVENT}Q"
         return [layout.counts_of(unpack_from(eight, raw, layout.COUNTER_SIZE * index)) for index in range(count)]
 
+    def is_leaving(self) -> bool:
+        """Whether the program said that it ends."""
+        return any(read_exactly(self.fd, 4, layout.LEAVING, self.path))
+
     def late_answers(self) -> int:
         """Return how many answers came too late for the program that waited."""
         return int.from_bytes(read_exactly(self.fd, 8, layout.LATE_ANSWERS, self.path), "little")

@@ -24,10 +24,12 @@ FLAG_LANE: Final = 2
 """A thread's own: of the same process as another session, whose words are looked at instead of this one's."""
 
 PRODUCER_LINE: Final = 704
-"""u32 event_count, u32 ring generation in use, u32 text used, u32 0, u64 answers not had in time."""
+"""u32 event_count, u32 ring generation in use, u32 text used, u32 leaving, u64 answers not had in time."""
 EVENT_COUNT: Final = PRODUCER_LINE
 GENERATION_IN_USE: Final = PRODUCER_LINE + 4
 TEXT_USED: Final = PRODUCER_LINE + 8
+LEAVING: Final = PRODUCER_LINE + 12
+"""u32 1 once the program ends by itself: what its reader has taken all of, the reader may take away, too."""
 LATE_ANSWERS: Final = PRODUCER_LINE + 16
 
 TRACER_LINE: Final = 768

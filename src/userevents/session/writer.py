@@ -169,8 +169,14 @@ class Writer:
         return self.session.declare(declared, word=word)
 
     def leave(self) -> None:
-        """At clean exit: take the session away, unless a tracer has still to take something from it."""
-        if self.session.pid == os.getpid() and self.drained and not self._is_awaited():
+        """At clean exit: take the session away, unless a tracer has still to take something from it.
+
+        A tracer that leaves in the same moment takes it away, if it was said before that we leave, too.
+        """
+        if self.session.pid != os.getpid():
+            return
+        self.session.say_leaving()
+        if self.drained and not self._is_awaited():
             remove(self.session.directory, self.session.name)
 
     def _is_awaited(self) -> bool:
