@@ -89,6 +89,7 @@ class FleetRules:
             await self._end()
         finally:
             await end(asking)
+            await self._flight.over()
 
     def _question(self) -> dict[str, Any]:
         """What hosts are asked, in kernel text."""

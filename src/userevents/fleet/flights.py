@@ -38,6 +38,8 @@ _FETCHES: Final = 8
 _COPY: Final = 1 << 20
 PATIENCE_S: Final = 30.0
 """So long after its end a window waits for the parts of hosts that live."""
+_ANEW_NS: Final = 500_000_000
+"""What the comparisons of clocks are never off by."""
 _GONE_S: Final = 5.0
 """And so long for one of a host that is gone."""
 
@@ -64,6 +66,8 @@ class FleetWindow:
     hosts: dict[str, Host]
     offsets: dict[str, int]
     """By host, what its clock showed beyond this one when the window was begun."""
+    began: dict[str, int]
+    """By host, when its flight recording had begun by then, by this clock."""
     instants: list[Instant] = field(default_factory=list)
     parts: dict[str, IO[bytes]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -75,6 +79,10 @@ class FleetWindow:
         missing = [host for name, host in self.hosts.items() if name not in self.parts and name not in self.failed]
         late_s = (now_ns - self.until_ns) / 1e9
         return late_s > 0 and all(late_s > (PATIENCE_S if host.is_alive else _GONE_S) for host in missing)
+
+    def begun_anew(self) -> list[str]:
+        """Hosts whose flight recording began once more meanwhile: their parts lack what was before."""
+        return [name for name, ns in self.began.items() if self.hosts[name].began_ns - ns > _ANEW_NS]
 
     def missing(self) -> dict[str, str]:
         """Hosts whose part did not come, and why."""
@@ -166,6 +174,12 @@ class FleetFlight:
             host.asked(self._numbers, time.monotonic_ns())
             await self._broker.reach(client.publish(subject, data, reply=f"{self._inbox}.{host.place}"))
 
+    async def over(self) -> None:
+        """Tell the hosts that nobody asks any more; those that do not hear it find out by themselves."""
+        self._asked["over"] = True
+        with contextlib.suppress(NoBroker):
+            await self.ask()
+
     async def _listen(self) -> None:
         client = self._broker.client
         if client is not self._client:
@@ -228,7 +242,8 @@ class FleetFlight:
         """Have every host that takes part hold a window; `ask` tells them at once."""
         hosts = {name: host for name, host in self.hosts.items() if host.is_alive and host.best}
         offsets = {name: host.offset_ns for name, host in hosts.items()}
-        window = FleetWindow(os.urandom(6).hex(), since_ns, until_ns, hosts, offsets)
+        began = {name: host.began_ns for name, host in hosts.items()}
+        window = FleetWindow(os.urandom(6).hex(), since_ns, until_ns, hosts, offsets, began)
         self.windows[window.number] = window
         return window
 
@@ -306,14 +321,19 @@ def write_window(
 def _more_facts(window: FleetWindow, numbers: Iterable[str], cut: str) -> dict[str, object]:
     more = sum(instant.more for instant in window.instants)
     missing = [name for name in numbers if name not in window.parts]
-    lack = f"no part came of {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}" if missing else ""
-    return {"more": more, "cut": "; ".join(filter(None, (cut, lack)))}
+    lack = f"no part came of {_some(missing)}" if missing else ""
+    anew = window.begun_anew()
+    lost = f"flight recordings began anew within it on {_some(anew)}" if anew else ""
+    return {"more": more, "cut": "; ".join(filter(None, (cut, lack, lost)))}
 
 
 def _left_out(hosts: list[str]) -> Iterator[str]:
     if hosts:
-        named = ", ".join(hosts[:5]) + (", ..." if len(hosts) > 5 else "")
-        yield f"{len(hosts):,} hosts are not in this trace, which has room for {MAX_HOSTS}: {named}"
+        yield f"{len(hosts):,} hosts are not in this trace, which has room for {MAX_HOSTS}: {_some(hosts)}"
+
+
+def _some(hosts: list[str]) -> str:
+    return ", ".join(hosts[:5]) + (", ..." if len(hosts) > 5 else "")
 
 
 def _copy(

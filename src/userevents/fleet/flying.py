@@ -37,8 +37,9 @@ _HELD_MAX: Final = 1000
 """Instants kept for a question that did not come yet."""
 _TOLD_MAX: Final = 100
 _WINDOWS_MAX: Final = 4
-_EXPIRES_S: Final = 5.0
-"""A flight ends so long after its last question, or as long as that said, while there is a broker to bring one."""
+_EXPIRES_S: Final = 30.0
+"""A flight ends so long after its last question, or as long as that said, while there is a broker to bring one. Whoever
+asked may be looking for another server all that time; who ends says so."""
 _EXPIRES_MAX_S: Final = 60.0
 _TURN_S: Final = 0.05
 _IDLE_S: Final = 0.5
@@ -135,8 +136,8 @@ class Flying:
 
     def ask(self, question: "Msg", asked: dict[str, Any], came_ns: int) -> bytes:
         """Take in a question; returns the answer to it. Raises `ValueError` and its like for nonsense."""
-        wait_s = float(asked.get("expires", _EXPIRES_S))
-        self.expires_s = time.monotonic() + min(max(wait_s, _EXPIRES_S), _EXPIRES_MAX_S)
+        wait_s = min(max(float(asked.get("expires", _EXPIRES_S)), _EXPIRES_S), _EXPIRES_MAX_S)
+        self.expires_s = time.monotonic() + (0 if asked.get("over") else wait_s)
         self._reply = question.reply
         self._asked = asked
         seen = int(asked.get("seen", 0))
@@ -239,7 +240,7 @@ class _Flights:
             if not name.isalnum() or len(name) > 32:
                 return
             async with self._beginning:
-                if name not in self.all and len(self.all) < _FLIGHTS_MAX:
+                if name not in self.all and len(self.all) < _FLIGHTS_MAX and not asked.get("over"):
                     flight = await asyncio.to_thread(HostFlight, self._agent.access(), name, asked)
                     self.all[name] = Flying(self._agent, name, flight)
             answer = self.all[name].ask(question, asked, came_ns) if name in self.all else b'{"failed": "too many"}'
