@@ -66,6 +66,8 @@ class SessionPart:
         self.held_ns: int | None = None
         self._since_ns = since_ns
         self._left_out = 0
+        self._reaches_back = False
+        """Whether a ring holds a record from before the window: what was in rings before that one is older still."""
         self._places: dict[int, _Place] = {}
         for frame in view.declarations():
             target.push(frame, None, 0)
@@ -94,6 +96,7 @@ class SessionPart:
             older = seek_time(found.cursor, self._since_ns)
             self._left_out += older + found.cursor.overwritten * bool(older)  # what is gone is older than what is not
             found.begin(is_cut=not older and found.cursor.overwritten > 0)
+            self._reaches_back |= older > 0
         return found
 
     def _copied(self, generation: int, place: _Place, until_ns: int, *, is_new: bool) -> list[bytes]:
@@ -167,9 +170,13 @@ class SessionPart:
         kept = sum(place.kept for place in places.values())
         missed = sum(place.missed for place in places.values())
         newer = sum(max(count - places[at].cursor.passed, 0) for at, (_, count) in now.places.items() if at in places)
+        left_out = self._left_out + newer
+        if self._reaches_back:
+            gone = sum(place.gone for place in places.values())
+            left_out += max(now.counts.committed - self.view.base.counts.committed - kept - missed - left_out - gone, 0)
         for frame in self.view.known():
             target.push(frame, None, 0)
-        target.push(self.view.ledger(now.counts, kept, self._left_out + newer, missed), None, 0)
+        target.push(self.view.ledger(now.counts, kept, left_out, missed), None, 0)
 
 
 def _get_ahead(cursor: RingFile) -> None:
