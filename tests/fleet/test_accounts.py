@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from userevents.errors import NoBroker, Refused, UserEventsError
 from userevents.fleet import names
 from userevents.fleet.broker import Broker, connected, entry_of
 from userevents.fleet.connection import Settings
+from userevents.fleet.member import WISHES_S
 from userevents.fleet.table import Entry
 from userevents.formats import open_trace
 
@@ -83,7 +85,10 @@ def fleet(guarded: Guarded, tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.mark.time_limit(120)
 def test_agents_do_all_they_have_to_with_the_least_they_need(fleet: Fleet, guarded: Guarded) -> None:
-    """Two hosts join with keys of their own over TLS, are recorded, and one takes away what the other left."""
+    """Two hosts join with keys of their own over TLS, are recorded, and one takes away what the other left.
+
+    What a hostile one removes of the others' keys they write again, and they go on as they were told.
+    """
     for host in HOSTS:
         fleet.start_host(host, *(f"--fleet-{name}={path}" for name, path in guarded.files(host).items()))
     for host in HOSTS:
@@ -99,9 +104,20 @@ def test_agents_do_all_they_have_to_with_the_least_they_need(fleet: Fleet, guard
         assert trace.ledger.is_balanced
         assert trace.ledger.total("delivered") > 50
         assert not trace.notes
+    assert asyncio.run(_remove_all(guarded)) >= 7  # two leases, facts and users, and the wishes
+    until(lambda: fleet.events() == {"tick": ("used", list(HOSTS))}, "they wrote what was removed again")
+    time.sleep(WISHES_S + 1)
+    for host in HOSTS:
+        assert "tick" in fleet.local(host, "instances/fleet/set_event"), "they go on with the wishes they know"
     fleet.kill_host("web.2")
     until(lambda: fleet.events() == {"tick": ("used", ["web.1"])}, "one is gone")
     until(lambda: "took away" in fleet.log("web.1").read_text(), "the other took it away")
+
+
+async def _remove_all(guarded: Guarded) -> int:
+    """Remove every key as a hostile host can, since peers must; returns how many."""
+    async with connected(guarded.settings("web.2"), "hostile") as hostile:
+        return sum([await hostile.remove(entry.sequence) for entry in await hostile.entries(">")])
 
 
 @pytest.mark.time_limit(120)
