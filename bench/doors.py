@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from userevents.host import remote
 from userevents.host.remote import RemoteMemory
 
 ROUNDS = 11
@@ -148,6 +149,7 @@ def enable_many(mounted: Path) -> None:
         (int.from_bytes(told[at : at + 8], "little"), int.from_bytes(told[at + 8 : at + 16], "little"))
         for at in range(0, len(told), 16)
     ]
+    remote.native = None  # bare writes are made in pure Python, as the floor's answers are
     memories = [(RemoteMemory(pid), address + 4) for pid, address in words]
     enable(mounted, 0)
     ratios, best = [], 9.9
