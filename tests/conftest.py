@@ -7,6 +7,7 @@ where it was promised to be there (CI=true, or its name in USEREVENTS_REQUIRE, s
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -86,12 +87,16 @@ def require(tool: str) -> str:
     return path
 
 
-def wish(tool: str) -> str:
-    """Return the path of a program that is too large to be asked for in CI, or skip; `USEREVENTS_REQUIRE` holds."""
+def wish(tool: str, version: str) -> str:
+    """Return the path of a program that is too large to be asked for in CI, or skip; `USEREVENTS_REQUIRE` holds.
+
+    It is there where it answers `version`: a manager of toolchains may stand in its place and know of none.
+    """
     path = shutil.which(tool)
-    if path is None and tool not in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
-        pytest.skip(f"{tool} is not installed")
-    return path or require(tool)
+    answers = path is not None and subprocess.run([path, version], capture_output=True, check=False).returncode == 0
+    if not answers and tool not in os.environ.get("USEREVENTS_REQUIRE", "").split(","):
+        pytest.skip(f"{tool} is not installed, or has no toolchain")
+    return require(tool)
 
 
 def require_native() -> None:

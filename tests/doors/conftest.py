@@ -288,8 +288,8 @@ def native() -> Iterator[Callable[..., str]]:
 
 
 BUILDS: Final = {
-    "rs": ("rustc", "-O", "-D", "warnings", "-C", "target-feature=+crt-static", "-o"),
-    "go": ("go", "build", "-o"),
+    "rs": ("rustc", "--version", "-O", "-D", "warnings", "-C", "target-feature=+crt-static", "-o"),
+    "go": ("go", "version", "build", "-o"),
 }
 
 
@@ -302,10 +302,10 @@ def producer() -> Iterator[Callable[[str], str]]:
     def compiled(language: str) -> str:
         program = directory / language
         if not program.exists():
-            compiler, *words = BUILDS[language]
+            compiler, version, *words = BUILDS[language]
             env = os.environ | {"CGO_ENABLED": "0", "GO111MODULE": "off", "GOCACHE": str(directory / "cache")}
             source = _SOURCES / f"producer.{language}"
-            subprocess.run([wish(compiler), *words, program, source], check=True, env=env)
+            subprocess.run([wish(compiler, version), *words, program, source], check=True, env=env)
         return str(program)
 
     yield compiled

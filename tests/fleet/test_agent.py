@@ -6,12 +6,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from nats.aio.msg import Msg
 
 from tests.fleet.conftest import free_port
 from userevents.control import Access
-from userevents.fleet import names
+from userevents.fleet import names, publish
 from userevents.fleet.agent import Agent
+from userevents.fleet.batches import Batch
 from userevents.fleet.connection import Settings
 from userevents.fleet.member import _News
 from userevents.fleet.table import Entry
@@ -89,3 +91,23 @@ def test_wishes_are_the_newest_that_were_told_of_and_never_none_once_there_were(
 def _told(key: str, value: bytes, number: str) -> Msg:
     headers = {"Nats-Subject": names.key_subject(key), "Nats-Sequence": number}
     return Msg(_client=None, subject=names.NEWS_SUBJECT, data=value, headers=headers)  # type: ignore[arg-type]
+
+
+def test_what_a_run_of_the_sender_kept_when_it_failed_is_lost_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run begins without the backlog; the host tells how many records went with it."""
+    tracer = SimpleNamespace(stream=lambda: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(publish, "make_instance", lambda access: tracer)
+
+    async def fails(self: publish.Publisher, stream: object) -> None:
+        self.backlog.add(Batch(1, b"", begins=True, records=3))
+        self.backlog.add(Batch(1, b"", records=4))
+        assert self.backlog.take() is not None
+        raise ValueError("broken")
+
+    monkeypatch.setattr(publish.Publisher, "_read_all", fails)
+    settings = Settings((f"nats://127.0.0.1:{free_port()}",))
+    agent = Agent(settings, "here", lambda: SimpleNamespace(close=lambda: None))  # type: ignore[arg-type,return-value]
+    for lost in (7, 14):
+        with pytest.raises(ValueError, match="broken"):
+            asyncio.run(publish.publish(agent))
+        assert agent.facts["lost"] == lost

@@ -296,6 +296,11 @@ class Backlog:
         """How many batches were taken and not confirmed."""
         return len(self._sent)
 
+    @property
+    def records(self) -> int:
+        """How many records wait, or are not confirmed."""
+        return sum(batch.records for batch in (*self._waiting, *(sent.batch for sent in self._sent.values())))
+
     def room(self, window: int) -> bool:
         """Whether another may be on its way: less than `window` behind the first that was not confirmed.
 

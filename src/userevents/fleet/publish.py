@@ -103,6 +103,9 @@ class Publisher:
             try:
                 await self._read_all(stream)
                 await self._drain()
+            except Exception:  # another run begins without what this one kept
+                self._agent.facts["lost"] = self._lost_before + self.backlog.dropped + self.backlog.records
+                raise
             finally:
                 await end(sending)
                 await asyncio.to_thread(stream.close)
