@@ -106,7 +106,7 @@ def test_what_a_run_of_the_sender_kept_when_it_failed_is_lost_and_said(monkeypat
 
     monkeypatch.setattr(publish.Publisher, "_read_all", fails)
     settings = Settings((f"nats://127.0.0.1:{free_port()}",))
-    agent = Agent(settings, "here", lambda: SimpleNamespace(close=lambda: None))  # type: ignore[arg-type,return-value]
+    agent = Agent(settings, "here", lambda: SimpleNamespace(close=lambda: None))
     for lost in (7, 14):
         with pytest.raises(ValueError, match="broken"):
             asyncio.run(publish.publish(agent))
