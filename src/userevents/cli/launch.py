@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -25,11 +26,23 @@ def find_program(name: str) -> str:
     path = shutil.which(name)
     if path is not None:
         return path
-    if os.sep in name and os.path.exists(name):
-        kind = "is a directory" if os.path.isdir(name) else "is not executable (chmod +x, or put its interpreter first)"
-        raise Unusable(f"program '{name}' {kind}")
+    if os.sep in name and (problem := _problem(name)):
+        raise Unusable(f"program '{name}' {problem}")
     where = "" if os.sep in name else f" in PATH ({os.environ.get('PATH', '')})"
     raise Unusable(f"program '{name}' was not found{where}")
+
+
+def _problem(path: str) -> str | None:
+    """Why what stands at a path is no program for us; None if nothing stands there."""
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError:
+        return "is out of reach: a directory on the way to it may not be searched"
+    except OSError:
+        return None
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return "is not executable (chmod +x, or put its interpreter first)"
 
 
 def find_or_fail(name: str) -> str:
