@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.kernel.replay import Difference, Scenario, difference_from
+from tests.kernel.replay import Difference, Scenario, difference_from, outcomes
 from tests.kernel.results import Result, Step
 from tools.kernel.guest.files import MAX_SYSCTL
 from tools.kernel.normalise import mended
@@ -111,7 +111,7 @@ def _differences(asked: Sequence[Scenario], profile: str, door: str) -> list[tup
 
 def why_not(scenario: Scenario, door: str = "fuse") -> str | None:
     """Why a scenario cannot go through a door as in the kernel; None when it can."""
-    results = scenario.get("results") or scenario["outcomes"][0]
+    results = outcomes(scenario)[0]
     limits = {"fuse": (_limit,), "seccomp": (_limit, _supervised), "socket": (_limit, _supervised, _socket)}[door]
     pairs = list(zip(scenario["steps"], results, strict=True))
     reasons = (limit(step, result) for step, result in pairs for limit in limits)

@@ -76,7 +76,7 @@ def first_difference(scenario: Scenario, profile: str = "v6.12") -> Difference |
 def difference_from(scenario: Scenario, got: list[Result], first_multi: int) -> Difference | None:
     """Compare results with a recording; `first_multi` is the number that ``{M0}`` was where they were made."""
     steps = [_numbered(step, first_multi) for step in scenario["steps"]]
-    found = [_compare(steps, _numbered(expected, first_multi), got) for expected in _outcomes(scenario)]
+    found = [_compare(steps, _numbered(expected, first_multi), got) for expected in outcomes(scenario)]
     if None in found:
         return None
     return max((difference for difference in found if difference), key=lambda difference: difference.number)
@@ -90,11 +90,12 @@ def _tried(world: World, step: Step) -> Result:
         return {"ret": -1, "errno": "REPLAY", "data": repr(error)}
 
 
-def _outcomes(scenario: Scenario) -> list[list[Result]]:
+def outcomes(scenario: Scenario) -> list[list[Result]]:
+    """The results that a kernel gave; several where they depend on the moment, or on the kernel's version."""
     if "results" in scenario:
         return [scenario["results"]]
     listed = scenario["outcomes"].values() if isinstance(scenario["outcomes"], dict) else [scenario["outcomes"]]
-    return [outcome["results"] for outcomes in listed for outcome in outcomes]
+    return [outcome["results"] for alike in listed for outcome in alike]
 
 
 def _compare(steps: list[Step], expected: list[Result], got: list[Result]) -> Difference | None:
