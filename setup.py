@@ -18,6 +18,8 @@ LIMITED_API = "0x030B0000"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 """Whether this Python has no GIL. It has no stable ABI either: there each version gets files of its own."""
 
+MODULE_HEADER = "src/userevents/_module.h"
+
 SOURCES = {
     "userevents.client._writer": ["src/userevents/client/_writer.c", "src/userevents/client/_exchange.c"],
     "userevents.buffer._pages": sorted(map(str, Path("src/userevents/buffer").glob("_pages*.c"))),
@@ -35,7 +37,7 @@ def extensions() -> list[Extension]:
         Extension(
             name,
             sources,
-            depends=sorted(str(path) for path in Path(sources[0]).parent.glob("*.h")),
+            depends=[MODULE_HEADER, *sorted(str(path) for path in Path(sources[0]).parent.glob("*.h"))],
             py_limited_api=not FREE_THREADED,
             define_macros=abi,
             extra_compile_args=["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra"],

@@ -1,5 +1,6 @@
 /* The _pages extension: its types, collected. _pages.h says what it is for, and what its files share. */
 #include "_pages.h"
+#include "../_module.h"
 
 static const struct {
     PyType_Spec *spec;
@@ -37,17 +38,8 @@ static struct PyModuleDef module_definition = {
 
 PyMODINIT_FUNC PyInit__pages(void)
 {
-    const char *wish = getenv("USEREVENTS_NATIVE");
-    if (wish && !strcmp(wish, "0")) {
-        PyErr_SetString(PyExc_ImportError, "USEREVENTS_NATIVE=0 asks for pure Python");
-        return NULL;
-    }
-    PyObject *module = PyModule_Create(&module_definition);
+    PyObject *module = module_if_wanted(&module_definition);
     if (module && add_types(module) < 0)
         Py_CLEAR(module);
-#ifdef Py_GIL_DISABLED
-    if (module)
-        PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
-#endif
     return module;
 }

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "../_module.h"
+
 #define LARGEST 4096
 
 typedef ssize_t Call(pid_t, const struct iovec *, unsigned long, const struct iovec *, unsigned long, unsigned long);
@@ -140,15 +142,5 @@ static struct PyModuleDef module_definition = {
 
 PyMODINIT_FUNC PyInit__memory(void)
 {
-    const char *wish = getenv("USEREVENTS_NATIVE");
-    if (wish && !strcmp(wish, "0")) {
-        PyErr_SetString(PyExc_ImportError, "USEREVENTS_NATIVE=0 asks for pure Python");
-        return NULL;
-    }
-    PyObject *module = PyModule_Create(&module_definition);
-#ifdef Py_GIL_DISABLED
-    if (module)
-        PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
-#endif
-    return module;
+    return module_if_wanted(&module_definition);
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../_module.h"
+
 #define WRITE 16
 #define INDEX_SIZE 4
 #define SLOTS 256
@@ -278,20 +280,13 @@ static struct PyModuleDef module_definition = {
 
 PyMODINIT_FUNC PyInit__serve(void)
 {
-    const char *wish = getenv("USEREVENTS_NATIVE");
-    if (wish && !strcmp(wish, "0")) {
-        PyErr_SetString(PyExc_ImportError, "USEREVENTS_NATIVE=0 asks for pure Python");
+    PyObject *module = module_if_wanted(&module_definition);
+    if (!module)
         return NULL;
-    }
-    PyObject *module = PyModule_Create(&module_definition);
-    PyObject *type = module ? PyType_FromSpec(&plain_spec) : NULL;
+    PyObject *type = PyType_FromSpec(&plain_spec);
     turns_name = PyUnicode_InternFromString("turns");
     if (!type || !turns_name || PyModule_AddType(module, (PyTypeObject *)type) < 0)
         Py_CLEAR(module);
     Py_XDECREF(type);
-#ifdef Py_GIL_DISABLED
-    if (module)
-        PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
-#endif
     return module;
 }
