@@ -160,6 +160,39 @@ def test_what_is_attempted_before_a_late_answer_counts(userevents: Userevents, n
     assert kept == [8, 9, 10]
 
 
+@pytest.mark.leaves_files("a process that is killed leaves its session to the next tracer's start")
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_what_a_child_drops_before_it_has_a_ring_counts(userevents: Userevents, native: str) -> None:
+    """A forked child that is killed while it makes its first ring, and is found dead, leaves its counts."""
+    recorder = userevents.record("--provider", "none")
+    code = f"""
+    import os, signal, sys
+
+    def audit(name, arguments):
+        if name == "open" and "/rings/" in str(arguments[0]):
+            tick(8, 8 << 20, "n8")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    emit(0, 1)
+    os.kill({recorder.pid}, signal.SIGSTOP)
+    if os.fork() == 0:
+        sys.addaudithook(audit)
+        emit(1, 2)
+    os.wait()
+    os.kill({recorder.pid}, signal.SIGCONT)
+    """
+    words = ["/usr/bin/env", f"USEREVENTS_NATIVE={native}", sys.executable, "-c", userevents.code(code)]
+    program = userevents.popen(words)
+    assert program.wait(20) == 0
+    userevents.end(recorder)
+    with open_trace(str(userevents.directory / "trace.dat")) as trace:
+        assert trace.ledger is not None
+        ledgers = {process.pid: process.events[0] for process in trace.ledger.processes}
+    assert ledgers.pop(program.pid).delivered == 1
+    [child] = ledgers.values()
+    assert (child.attempts, child.dropped["reentry"]) == (1, 1), str(child)
+
+
 def run(userevents: Userevents, workload: Workload, witness: Witness, recorder: int, luck: random.Random) -> None:
     """Start all programs, kill whom the plan wants killed, and wait until the others stand."""
     program = Path(a.__file__)

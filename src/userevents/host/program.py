@@ -307,6 +307,8 @@ class TracedProgram:
         """Whether all that it ever committed still lies in its rings: none, where no event of it was ever answered."""
         if not self.session.ring_wanted()[0]:
             return all(item.word & layout.WORD_PENDING for item in self.events)
+        if not self.rings:  # a forked child that died before it had the one that its parent's stands for
+            return self.session.generation_in_use() == 0
         return 1 in self.rings and all(found.position == (0, 0) for found in self.rings.values())
 
     def skip_unread(self) -> None:
