@@ -65,7 +65,9 @@ def test_records_are_chosen_by_event_process_and_number(trace: str) -> None:
     """-e, -p and -n, together."""
     done = run(trace, "--format", "json", "-e", "re*", "-e", "nothing", "-p", "100", "-n", "3")
     assert [json.loads(line)["fields"]["id"] for line in done.stdout.splitlines()] == [0, 1, 2]
-    assert run(trace, "--format", "text", "-p", "12345").stdout == ""
+    none = run(trace, "--format", "text", "-p", "12345")
+    assert none.stdout == ""
+    assert "no record of process 12345; it has processes 100 (server), 200 (ticker)" in none.stderr
 
 
 def test_a_summary_has_events_by_process_and_the_ledger(trace: str) -> None:

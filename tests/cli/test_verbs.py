@@ -129,6 +129,14 @@ def test_a_refused_filter_shows_the_error_log_with_its_caret(server: Server) -> 
     assert (refused["error"], refused["error_log"].count("\n")) == ("EINVAL", 3)
 
 
+@pytest.mark.parametrize("verb", ["tail request", "hist request --key a", "fleet tail request"])
+def test_what_is_no_filter_is_refused_before_anything_is_waited_for(runtime_dir: Path, verb: str) -> None:
+    """Whatever the fields of the events are that may come: parentheses and quotes that do not match."""
+    done = CliRunner().invoke(main, [*verb.split(), "--where", "(n > 5"])
+    assert done.exit_code == 2
+    assert "'--where': '(n > 5' is no filter: " in done.stderr
+
+
 def test_a_refusal_without_an_entry_shows_no_older_one(server: Server) -> None:
     """An old entry of the log has nothing to do with it."""
     run("set-filter", "tick", "zz == 1", code=1)

@@ -89,7 +89,7 @@ def test_a_recording_of_two_hosts_is_one_trace_whose_ledger_balances(writing: Fl
 
 def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(writing: Fleet, tmp_path: Path) -> None:
     """Only what passes is sent, by the host that the filter is for; what cannot be a filter is refused at once."""
-    assert "is no filter" in writing("filter", "tick", "(n > 5", code=1)
+    assert "is no filter" in writing("filter", "tick", "(n > 5", code=2)
     assert "filter n & 1" in writing("filter", "tick", "n & 1", "--host", "*-1")
     try:
         out = tmp_path / "t.dat"
@@ -111,7 +111,7 @@ def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
 
     With --where only lines that pass, while others miss nothing; what is no filter is refused at once.
     """
-    assert "is no filter" in writing("tail", "tick", "--where", "(n > 5", code=1)
+    assert "is no filter" in writing("tail", "tick", "--where", "(n > 5", code=2)
     tail = start(writing, "tail", "tick", "--json", "-n", "1500")
     query = start(
         writing, "query", "-e", "tick", "--window", "1s", "-n", "5", "--json",

@@ -3,6 +3,7 @@
 import click
 
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
+from .options import filter_expression
 
 
 @click.command("filter")
@@ -11,7 +12,7 @@ from .fleeting import Credentials, complete_fleet_event, fleet_options, host_opt
 @click.option("--json", "as_json", is_flag=True, help="Tell what was done as a JSON object.")
 @click.option("--clear", is_flag=True, help="Keep everything again.")
 @click.argument("event", shell_complete=complete_fleet_event)
-@click.argument("expression", required=False)
+@click.argument("expression", required=False, callback=filter_expression)
 def filter_(
     servers: str, credentials: Credentials, hosts: str, as_json: bool, clear: bool, event: str, expression: str | None
 ) -> None:
@@ -24,14 +25,8 @@ def filter_(
     userevents fleet filter request 'latency_ns > 1000000'
     userevents fleet filter request --clear
     """
-    from ..fields.filter import syntax_problem
-    from .console import fail
     from .fleet_wishing import wish_for
-    from .reach import kernel_text
 
     if clear == (expression is not None):
         raise click.UsageError("give an EXPRESSION or --clear, one of them")
-    problem = syntax_problem(kernel_text(expression)) if expression is not None else None
-    if problem is not None:
-        fail(f"'{expression}' is no filter: {problem}")
     wish_for("filter", (event,), hosts, servers, credentials, as_json, expression or "")

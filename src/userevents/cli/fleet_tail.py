@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .console import fail, time_option
+from .console import time_option
 from .fleeting import Credentials, complete_fleet_event, fleet_options, host_option
-from .options import quiet_option
+from .options import quiet_option, where_option
 
 if TYPE_CHECKING:
     from ..fleet.live import Window
@@ -18,7 +18,7 @@ _WINDOW_S = 0.2
 @click.command()
 @fleet_options
 @host_option
-@click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'latency_ns > 1000'.")
+@where_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a record.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="End after N records.")
 @click.option(
@@ -48,12 +48,8 @@ def tail(
     userevents fleet tail request --where 'latency_ns > 1000000'
     userevents fleet tail 'http_*' --host 'web-*' --json | jq .fields
     """
-    from ..fields.filter import syntax_problem
     from .fleet_watching import Watch, Watching
-    from .reach import kernel_text
 
-    if problem := syntax_problem(kernel_text(where)) if where else None:
-        fail(f"'{where}' is no filter: {problem}")
     watch = Watch(hosts, events, _WINDOW_S, delay, False, quiet, where)
     Watching(watch, _Lines(as_json, limit).show).run(servers, credentials)
 

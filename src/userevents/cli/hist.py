@@ -10,6 +10,7 @@ import click
 
 from .complete import complete_hist
 from .console import time_option
+from .options import where_option
 from .reach import tracefs_option
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _bucket(ctx: click.Context, param: click.Parameter, value: str | None) -> "s
 )
 @click.option("--bucket", callback=_bucket, metavar="log2|N", help="Group numbers by powers of two, or by N.")
 @click.option("--val", "values", multiple=True, metavar="F", help="Add up this field, too. Repeatable.")
-@click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'status >= 500'.")
+@where_option
 @click.option("-n", "--top", "top", type=click.IntRange(0), default=_TOP, show_default=True, help="Rows shown, 0: all.")
 @click.option(
     "--duration", "--for", "for_s", callback=time_option, metavar="TIME", help="Live: count for so long [until Ctrl-C]."

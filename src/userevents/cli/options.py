@@ -26,7 +26,25 @@ def _calls(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return values
 
 
+def filter_expression(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no filter, whatever an event's fields are, before anything is waited for."""
+    from ..fields.filter import syntax_problem
+    from .reach import kernel_text
+
+    if problem := syntax_problem(kernel_text(value)) if value else None:
+        raise click.BadParameter(f"'{value}' is no filter: {problem}")
+    return value
+
+
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+
+where_option = click.option(
+    "--where",
+    default="",
+    metavar="EXPR",
+    callback=filter_expression,
+    help="Only records that pass this filter: 'latency_ns > 1000'.",
+)
 
 provider_option = click.option(
     "--provider",

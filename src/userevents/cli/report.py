@@ -131,11 +131,14 @@ def _tell_unmatched(trace: "Trace", choice: "Choice") -> None:
 
 def _show_records(trace: "Trace", wish: Wish, choice: "Choice") -> None:
     from ..formats import text
+    from .console import warn
 
     if wish.form == "table":
         sys.stdout.write(text.TABLE_HEAD + "\n")
     left = wish.limit
+    found_any = False
     for lines in _lines(trace, wish.form, choice):
+        found_any = found_any or bool(lines)
         shown = lines if left is None else lines[:left]
         if shown:
             sys.stdout.write("\n".join(shown) + "\n")
@@ -143,6 +146,20 @@ def _show_records(trace: "Trace", wish: Wish, choice: "Choice") -> None:
             left -= len(shown)
             if not left:
                 break
+    if not found_any and wish.pids:
+        warn(_no_record(trace, wish))
+
+
+def _no_record(trace: "Trace", wish: Wish) -> str:
+    """Return what to say where the processes that were asked for have no record, with those that the trace has."""
+    from ..fields.escape import printable
+
+    asked = " or ".join(map(str, sorted(wish.pids)))
+    events = f" of {' or '.join(map(str, wish.patterns))}" if wish.patterns else ""
+    names = {process.pid: process.comm for process in trace.processes} or dict(trace.comms)
+    known = ", ".join(f"{pid} ({name})" for pid, name in sorted(names.items())[:_TOP_LIMIT])
+    more = f" and {len(names) - _TOP_LIMIT} more" if len(names) > _TOP_LIMIT else ""
+    return printable(f"the trace has no record{events} of process {asked}; it has processes {known or 'none'}{more}")
 
 
 def _lines(trace: "Trace", form: str, choice: "Choice") -> "Iterable[list[str]]":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .complete import complete_event
-from .options import quiet_option
+from .options import quiet_option, where_option
 from .reach import tracefs_option
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _LOOK_S = 0.1
 
 @click.command()
 @tracefs_option
-@click.option("--where", default="", metavar="EXPR", help="Only records that pass this filter: 'latency_ns > 1000'.")
+@where_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a record.")
 @click.option("-n", "limit", type=click.IntRange(1), metavar="N", help="End after N records.")
 @quiet_option
