@@ -42,10 +42,14 @@ def test_both_forms_find_and_choose_the_same_in_any_page(
     both = PureRun(data, ts_ns, cpu, "tag"), native.Run(data, ts_ns, cpu, "tag")
     assert facts_of(both[0]) == facts_of(both[1])
     pairs = _packed([number for pair in renamed for number in pair])
+    tids = [int.from_bytes(head[4:], "little") for head in both[0].heads()]
+    threads = b"".join(
+        struct.pack("<II", tid, (tid + place) & 0xFFFFFFFF) for place, tid in enumerate([*tids, *tids], 7)
+    )
     for cpus in (None, b"", _packed([0, 1]), _packed(ids)):
-        for tids, drift in ((0, 0.0), (20_000_000, 0.0), (0, 3.3e-5), (10_000_000, -1e-4)):
+        for moved, drift in ((b"", 0.0), (threads, 0.0), (b"", 3.3e-5), (threads[:-3], -1e-4)):
             chosen = [
-                run.select(cpu=7, dropped=_packed(ids), renamed=pairs, cpus=cpus, tids=tids, drift=drift)
+                run.select(cpu=7, dropped=_packed(ids), renamed=pairs, cpus=cpus, threads=moved, drift=drift)
                 for run in both
             ]
             assert facts_of(chosen[0]) == facts_of(chosen[1])

@@ -17,7 +17,6 @@ from userevents.fleet.resume import resume
 from userevents.fleet.sequence import Head, Ready, pack_head
 from userevents.fleet.stream import Message
 from userevents.formats import Record, Trace
-from userevents.formats.hosts import MAX_HOSTS
 from userevents.formats.recording import Recording
 from userevents.formats.sources import RecordingSource
 
@@ -176,19 +175,20 @@ def test_only_the_wanted_hosts_are_taken_and_what_is_none_of_ours_is_counted() -
     assert merged.records == 300
 
 
-def test_hosts_beyond_what_a_trace_takes_are_left_out_whole_and_named() -> None:
+def test_hosts_beyond_what_a_trace_takes_are_left_out_whole_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread's id in a trace has room for so many hosts: those before go on, the others are told of."""
+    monkeypatch.setattr("userevents.fleet.merged.MAX_HOSTS", 213)
     taken = bytearray()
     merged = Merged(FileSink(taken.extend))
     first = [message for message in messages() if message.host == "web-1"]
-    for number in range(MAX_HOSTS + 2):
+    for number in range(215):
         for message in first:
             merged.take(message._replace(host=f"h{number}"))
-    assert merged.left_out == {f"h{MAX_HOSTS}", f"h{MAX_HOSTS + 1}"}
-    assert len(merged.numbers) == MAX_HOSTS
-    assert merged.records == 300 * MAX_HOSTS
+    assert merged.left_out == {"h213", "h214"}
+    assert len(merged.numbers) == 213
+    assert merged.records == 300 * 213
     recording = Recording.of(start() + bytes(taken))
-    assert len(recording.hosts.by_name) == MAX_HOSTS
+    assert len(recording.hosts.by_name) == 213
 
 
 def test_a_clock_is_compared_by_the_middle_of_question_and_answer() -> None:

@@ -135,6 +135,68 @@ def test_stock_trace_cmd_reads_a_trace_of_two_hosts(trace: Path) -> None:
     assert "web-2:main-20001234" in lines
 
 
+def of_a_host(pid: int, *, tids: tuple[int, ...] = (), cpus: int = 2) -> bytes:
+    """Return what one host sends: a process, and a record of each of its threads."""
+    maker = Maker(cpus=cpus)
+    session = maker.session(pid, "shop", {20: "request u32 n"})
+    for number, tid in enumerate((pid, *tids)):
+        session.add_values(10 * SECOND + number, 20, number, tid=tid, cpu=cpus - 1)
+    session.close()
+    return of_host(maker)
+
+
+def many_hosts(last: bytes, hosts: int = 1000) -> bytes:
+    """So many hosts of two CPUs with one process each, all 1234 but the last one's."""
+    same = of_a_host(1234)
+    names = [host(number, f"h{number}") + batch(number, 1, same) for number in range(1, hosts)]
+    return brought_together(*names, host(hosts, f"h{hosts}"), batch(hosts, 1, last))
+
+
+def test_a_thousand_hosts_make_one_trace_that_stock_trace_cmd_reads(tmp_path: Path) -> None:
+    """More than 213 have fewer numbers each: still the pid's digits, and large pids that end alike are told apart."""
+    large = (3_001_234, 2_000_007, 7, 1_000_007)
+    part = tmp_path / "t.dat.part"
+    part.write_bytes(many_hosts(of_a_host(1234, tids=large)))
+    finish_recording(str(part), str(tmp_path / "t.dat"))
+    for path in (part, tmp_path / "t.dat"):
+        with open_trace(str(path)) as opened:
+            found = list(placed(opened.records(), opened.hosts))
+            assert len(found) == 1004
+            assert [each.record.pid for each in found[:999]] == [number * 10**6 + 1234 for number in range(1, 1000)]
+            assert [each.name for each in found] == [f"h{number}" for number in range(1, 1001)] + ["h1000"] * 4
+            assert {each.host_pid for each in found} == {1234}
+            last = [each for each in found if each.name == "h1000"]
+            assert sorted(each.record.tid - 10**9 for each in last) == [7, 8, 9, 1234, 1235]
+            assert [each.at_home.tid for each in last] == [1234, *large]
+            assert (last[0].at_home.pid, last[0].record.cpu) == (1234, 1999)
+            assert {each.host_pid for each in opened.processes} == {1234}
+            assert opened.ledger is not None
+            assert opened.ledger.is_balanced
+    command = [require("trace-cmd"), "report", str(tmp_path / "t.dat")]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert lines.count("request:") == 1004
+    assert "h999:main-999001234" in lines
+
+
+def test_a_host_cannot_write_as_a_thread_of_another_host() -> None:
+    """Whatever thread ids its records say, they stay within its own numbers."""
+    hostile = (1234 + 10_000_000, 0x7FFFFFFF, -1, 4_000_000)
+    opened = _opened(brought_together(*(host(n, f"h{n}") + batch(n, 1, of_a_host(7, tids=hostile)) for n in (1, 2, 3))))
+    for each in placed(opened.records(), opened.hosts):
+        assert each.host is not None
+        assert each.record.tid // 10_000_000 == each.host.number
+
+
+def test_cpus_beyond_what_a_trace_tells_apart_are_its_last_one() -> None:
+    """Hosts that have more than 65536 together: no record is lost."""
+    opened = _opened(many_hosts(of_a_host(7, cpus=4096), hosts=3))
+    assert [each.first_cpu for each in opened.hosts] == [0, 2, 4]
+    wide = [host(n, f"h{n}") + batch(n, 1, of_a_host(7, cpus=4096)) for n in range(1, 19)]
+    opened = _opened(brought_together(*wide))
+    cpus = [record.cpu for record in opened.records()]
+    assert cpus == [*(4096 * number - 1 for number in range(1, 17)), 65535, 65535]
+
+
 def test_batches_that_came_before_are_left_out_and_those_that_never_came_are_counted() -> None:
     """A doubled batch adds nothing; a gap's records stand as `fleet` with those who lack them, and the sum is right."""
     maker = Maker()

@@ -313,8 +313,9 @@ static int has_word(const char *words, Py_ssize_t size, uint16_t wanted)
     return 0;
 }
 
-/* Give records other ids (`pairs` of old and new) and threads, and take the CPU out of their headers if it is there. */
-static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t size, int has_cpus, uint32_t tids)
+/* Give records other ids and threads (pairs of old and new), and take the CPU out of their headers if it is there. */
+static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t size, int has_cpus,
+                    const char *threads, Py_ssize_t threads_size)
 {
     for (Py_ssize_t number = 0; number < run->count; number++) {
         unsigned char *head = data + body_start(run, run->starts[number]);
@@ -326,8 +327,12 @@ static void rewrite(Run *run, unsigned char *data, const char *pairs, Py_ssize_t
             }
         if (has_cpus)
             memset(head + 2, 0, 2);
-        if (tids)
-            store_u32(head + 4, load_u32(head + 4) + tids);
+        uint32_t tid = load_u32(head + 4);
+        for (Py_ssize_t at = 0; at + 8 <= threads_size; at += 8)
+            if (load_u32(threads + at) == tid) {
+                memcpy(head + 4, threads + at + 4, 4);
+                break;
+            }
     }
 }
 
@@ -340,13 +345,13 @@ static void move_times(Run *run, double drift)
 
 static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"cpu", "dropped", "renamed", "cpus", "tids", "drift", NULL};
-    unsigned int cpu = run->cpu, tids = 0;
+    static char *names[] = {"cpu", "dropped", "renamed", "cpus", "threads", "drift", NULL};
+    unsigned int cpu = run->cpu;
     double drift = 0;
-    const char *dropped = NULL, *renamed = NULL, *cpus = NULL;
-    Py_ssize_t dropped_size = 0, renamed_size = 0, cpus_size = 0, kept = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|Iy#y#z#Id", names, &cpu, &dropped, &dropped_size, &renamed,
-                                     &renamed_size, &cpus, &cpus_size, &tids, &drift))
+    const char *dropped = NULL, *renamed = NULL, *cpus = NULL, *threads = NULL;
+    Py_ssize_t dropped_size = 0, renamed_size = 0, cpus_size = 0, threads_size = 0, kept = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|Iy#y#z#y#d", names, &cpu, &dropped, &dropped_size, &renamed,
+                                     &renamed_size, &cpus, &cpus_size, &threads, &threads_size, &drift))
         return NULL;
     Run *chosen = run_alloc(run->owner, run->bytes, run->size, run->since, cpu, run->tag, run->count);
     if (!chosen)
@@ -367,13 +372,14 @@ static PyObject *run_select(Run *run, PyObject *args, PyObject *keywords)
     chosen->is_whole = run->is_whole && kept == run->count;
     if (drift != 0)
         move_times(chosen, drift);
-    if (renamed_size || cpus || tids) {
+    if (renamed_size || cpus || threads_size) {
         PyObject *data = PyBytes_FromStringAndSize((const char *)run->bytes, run->size);
         if (!data) {
             Py_DECREF(chosen);
             return NULL;
         }
-        rewrite(chosen, (unsigned char *)PyBytes_AsString(data), renamed, renamed_size, cpus != NULL, tids);
+        rewrite(chosen, (unsigned char *)PyBytes_AsString(data), renamed, renamed_size, cpus != NULL, threads,
+                threads_size);
         Py_DECREF(chosen->owner);
         chosen->owner = data;
         chosen->bytes = (const unsigned char *)PyBytes_AsString(data);

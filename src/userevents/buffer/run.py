@@ -78,14 +78,14 @@ class PureRun:
         dropped: bytes = b"",
         renamed: bytes = b"",
         cpus: bytes | None = None,
-        tids: int = 0,
+        threads: bytes = b"",
         drift: float = 0.0,
     ) -> "PureRun":
         """Return a run, of `cpu`, without the event ids `dropped` and with others for `renamed` (pairs old, new).
 
         `cpus` says that each record's header holds the CPU it was written on: those written on one of `cpus` are
-        chosen, and what stands in their headers becomes 0. All three are u16, packed. `tids` is added to every
-        record's thread id, and times are moved by `drift` ns for each ns since `since`.
+        chosen, and what stands in their headers becomes 0. All three are u16, packed. `threads` are pairs of thread
+        ids, old and new, as u32; times are moved by `drift` ns for each ns since `since`.
         """
         heads = self._heads()
         keep = [True] * len(heads)
@@ -99,16 +99,16 @@ class PureRun:
         chosen.__dict__.update(self.__dict__)
         chosen.cpu = self.cpu if cpu is None else cpu
         chosen._keep(keep)
-        if renamed or cpus is not None or tids:
-            chosen.data = chosen._rewritten(renamed, tids, has_cpus=cpus is not None)
+        if renamed or cpus is not None or threads:
+            chosen.data = chosen._rewritten(renamed, threads, has_cpus=cpus is not None)
         if drift:
             since = chosen.since
             chosen.times = [time + int((time - since) * drift) for time in chosen.times]
             chosen.is_plain = chosen.is_whole = False  # what stands between the records no longer says their times
         return chosen
 
-    def _rewritten(self, renamed: bytes, tids: int, *, has_cpus: bool) -> bytes:
-        new_ids = {renamed[at : at + 2]: renamed[at + 2 : at + 4] for at in range(len(renamed) - 4, -1, -4)}
+    def _rewritten(self, renamed: bytes, threads: bytes, *, has_cpus: bool) -> bytes:
+        new_ids, new_tids = _pairs(renamed, 2), _pairs(threads, 4)
         data = bytearray(self.data)
         for start in self.starts:
             body = body_start(data, start)
@@ -116,10 +116,17 @@ class PureRun:
             data[body : body + 2] = new_ids.get(old, old)
             if has_cpus:
                 data[body + 2 : body + 4] = bytes(2)
-            if tids:
-                tid = int.from_bytes(data[body + 4 : body + 8], "little") + tids
-                data[body + 4 : body + 8] = (tid & 0xFFFFFFFF).to_bytes(4, "little")
+            tid = bytes(data[body + 4 : body + 8])
+            data[body + 4 : body + 8] = new_tids.get(tid, tid)
         return bytes(data)
+
+
+def _pairs(packed: bytes, size: int) -> dict[bytes, bytes]:
+    """Read pairs of old and new; of several for one the first holds."""
+    found: dict[bytes, bytes] = {}
+    for at in range(0, len(packed) - 2 * size + 1, 2 * size):
+        found.setdefault(packed[at : at + size], packed[at + size : at + 2 * size])
+    return found
 
 
 def _words(packed: bytes) -> set[bytes]:

@@ -40,9 +40,10 @@ def tail(
 ) -> None:
     """Show the events that EVENT... ([SYSTEM:]EVENT with * ? []) names on the hosts of the fleet, until Ctrl-C.
 
-    They are recorded there for as long as this runs, where they are not already. Times are of this machine's monotonic
-    clock; ~ marks a record that may have come before one of another host above it. EXPR is a filter as the kernel has
-    them, and is applied here: 'fleet filter' keeps on its host what does not pass, for everybody.
+    They are recorded there for as long as this runs, where they are not already. Processes have the PIDs of their
+    hosts, times are of this machine's monotonic clock; ~ marks a record that may have come before one of another host
+    above it. EXPR is a filter as the kernel has them, and is applied here: 'fleet filter' keeps on its host what does
+    not pass, for everybody.
 
     \b
     userevents fleet tail request --where 'latency_ns > 1000000'
@@ -68,11 +69,11 @@ class _Lines:
 
         if not window.records:
             return True
-        for record, host, in_doubt in placed(window.trace.records(), window.trace.hosts):
+        line = host_line if self._as_json else host_table_line
+        for each in placed(window.trace.records(), window.trace.hosts):
             if self._left == 0:
                 break
-            line = (host_line if self._as_json else host_table_line)(record, host.name if host else None, in_doubt)
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{line(each.at_home, each.name, each.in_doubt)}\n")
             if self._left is not None:
                 self._left -= 1
         return self._left != 0

@@ -179,10 +179,12 @@ def _lines_of_hosts(trace: "Trace", form: str, choice: "Choice") -> "Iterator[li
     from ..formats.order import placed
     from ..formats.text import host_line, host_table_line
 
-    line = host_line if form == "json" else host_table_line
     found = placed(trace.records(choice), trace.hosts)
     while some := list(islice(found, _LINES_AT_ONCE)):
-        yield [line(record, host.name if host else None, in_doubt) for record, host, in_doubt in some]
+        if form == "json":
+            yield [host_line(each.record, each.name, each.in_doubt, {"host_pid": each.host_pid}) for each in some]
+        else:
+            yield [host_table_line(each.record, each.name, each.in_doubt) for each in some]
 
 
 def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None") -> None:

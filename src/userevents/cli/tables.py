@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..formats.model import PIDS_A_HOST
 from ..formats.summary import ledger_lines, ledger_verdict
 from ..formats.text import escape, show_time, show_values
 from .console import count
@@ -131,7 +130,7 @@ def show_hosts(hosts: "Sequence[Host]") -> None:
         within = "unknown" if host.uncertainty_ns is None else f"{host.uncertainty_ns / 1000:,.0f} us"
         missing = f"{host.missing:,} batches" if host.missing else "" if host.ended else "its end"
         numbers = f"{host.offset_ns / 1e9:+,.6f} s", within, f"{host.drift_ppm:+.1f} ppm", missing
-        _cells(table, escape(host.name), str(host.number * PIDS_A_HOST), cpus, *numbers)
+        _cells(table, escape(host.name), str(host.first_pid), cpus, *numbers)
     console.print(table)
 
 

@@ -20,7 +20,6 @@ from ..buffer import stream as wire
 from ..errors import Malformed, NoBroker
 from ..formats import facts
 from ..formats.hosts import MAX_HOSTS
-from ..formats.model import PIDS_A_HOST
 from . import names, objects
 from .broker import Broker
 from .flight_hosts import Host, Sample, every_s, expires_s
@@ -305,12 +304,12 @@ def write_window(
             write(wire.pack_clock(number, *clock))
         write(wire.pack_batch(number, {"seq": 1}))
         try:
-            short += _copy(part, name, number, window.offsets[name], write)
+            short += _copy(part, name, window.offsets[name], write)
         except Malformed as error:
             notes.append(f"host '{name}': {error}")
     write(wire.pack_batch(0, {}))
     for instant in window.instants:
-        write(wire.pack_rule(_rule_facts(instant, numbers.get(instant.host, 0))))
+        write(wire.pack_rule(_rule_facts(instant)))
     write(wire.pack_rule(_more_facts(window, numbers, cut)))
     for note in [*notes, *_left_out(ordered[MAX_HOSTS:])]:
         write(wire.pack_note(note))
@@ -336,9 +335,7 @@ def _some(hosts: list[str]) -> str:
     return ", ".join(hosts[:5]) + (", ..." if len(hosts) > 5 else "")
 
 
-def _copy(
-    part: IO[bytes], name: str, number: int, offset_ns: int, write: Callable[[bytes], object]
-) -> Iterable[dict[str, object]]:
+def _copy(part: IO[bytes], name: str, offset_ns: int, write: Callable[[bytes], object]) -> Iterable[dict[str, object]]:
     """Copy a host's frames; returns its programs whose rings held less than was asked for. Raises `Malformed`."""
     size = part.seek(0, os.SEEK_END)
 
@@ -352,7 +349,7 @@ def _copy(
         if isinstance(frame, wire.Frame) and frame.kind == wire.END:
             short += [
                 {
-                    "pid": facts.count(each, "pid") % PIDS_A_HOST + number * PIDS_A_HOST,
+                    "pid": facts.count(each, "pid"),
                     "comm": facts.text(each, "comm"),
                     "held_ns": facts.count(each, "held_ns") - offset_ns,
                     "host": name,
@@ -367,12 +364,12 @@ def _copy(
     return short
 
 
-def _rule_facts(instant: Instant, number: int) -> dict[str, object]:
+def _rule_facts(instant: Instant) -> dict[str, object]:
     return {
         "rule": instant.rule,
         "mono_ns": instant.ts_ns,
         "what": instant.what,
-        "pid": instant.pid % PIDS_A_HOST + number * PIDS_A_HOST if instant.pid else 0,
+        "pid": instant.pid,
         "comm": instant.comm,
         "host": instant.host,
     }

@@ -100,13 +100,15 @@ class Windows:
         """Pieces of pages without their beginning: what was before them is missing."""
         self.dropped = 0
         """Records that hosts say they dropped."""
-        self._header = wire.pack_start() + wire.pack_header(dict(header))
+        self._header = dict(header)
         self._ahead_ns = facts.whole(header, "real_ns") - facts.whole(header, "mono_ns")
         """How far our date is ahead of our clock."""
         self._start_ns = now_ns
         self._length_ns = length_ns
         self._grace_ns = grace_ns
         self._hosts: dict[int, _Host] = {}
+        self._most = 0
+        """The highest number of a host: all windows have as many numbers for each one's processes."""
         self._open: dict[int, list[Piece]] = defaultdict(list)
         self._examples: dict[Declaration, Session] | None = {} if has_all_events else None
         """Of each event, a session that declares it: what windows without a record of it are told."""
@@ -115,6 +117,7 @@ class Windows:
 
     def host(self, scope: int, name: str, number: int, run: str) -> None:
         """A host's agent appears."""
+        self._most = max(self._most, number)
         self._hosts[scope] = _Host(wire.pack_host(scope, {"name": name, "number": number, "incarnation": run}))
 
     def clock(self, scope: int, sample: Sample) -> None:
@@ -222,7 +225,7 @@ class Windows:
             sessions[piece.scope][piece.stream] = None
         for scope, stream in (self._examples or {}).values():
             sessions[scope][stream] = None
-        found = [self._header]
+        found = [wire.pack_start(), wire.pack_header(self._header | {"hosts": self._most})]
         for scope, streams in sessions.items():
             host = self._hosts[scope]
             found.append(host.opened)

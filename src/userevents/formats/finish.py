@@ -110,7 +110,7 @@ def _section(recording: Recording, pages: Pages, processes: list[Process], ledge
                 "tids": {str(tid): name for tid, name in process.tids.items()},
                 "first_ns": process.first_ns,
                 "last_ns": process.last_ns,
-                **({"host": process.host} if process.host else {}),
+                **({"host": process.host, "host_pid": process.host_pid} if process.host else {}),
             }
             for process in processes
         ],

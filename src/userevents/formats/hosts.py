@@ -1,35 +1,64 @@
 """The hosts of a recording that was brought together from several: whose frames come next, and what they mean here.
 
 Such a recording holds each host's own frames as they came, in batches, under a scope: one run of one host's agent.
-Sessions get numbers of their own, a host's CPUs follow those of the hosts before it, its processes and threads are
-told apart by `model.PIDS_A_HOST` times the host's number, and its times are moved to the recording's clock.
+Sessions get numbers of their own, a host's CPUs follow those of the hosts before it, its times are moved to the
+recording's clock, and its processes and threads have a block of numbers of their own: as large a power of ten as gives
+each host one of 31 bits. Up to 213 hosts that is `model.PIDS_A_HOST`, in which any pid stands as it is; in the smaller
+blocks of more hosts only the last digits of a large pid do, and the next number where another thread has these.
 
 Source: docs/formats/recording.md, docs/formats/fleet.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from . import facts
 from .host_clock import HostClock, Sample
+from .model import PIDS_A_HOST
 
-MAX_HOSTS: Final = 213
-"""Hosts in one trace: a thread's id has 31 bits."""
-MAX_SCOPES: Final = 4096
+MAX_HOSTS: Final = 21_473
+"""Hosts in one trace: a thread's id has 31 bits, and each host a hundred thousand of them."""
+MAX_SCOPES: Final = 1 << 16
+MAX_TRACE_CPUS: Final = 1 << 16
+"""CPUs of all hosts; those beyond are the last one in the trace."""
+_NUMBERS: Final = 1 << 31
+_MOVED_MAX: Final = 50_000
+"""Threads of one host that are told apart in a block smaller than pids are large; more are noise."""
+_TRIES: Final = 64
+"""So many numbers are tried: no two pids of one host have the same last digits more than a few times."""
+_STORED: Final = (
+    "number", "name", "cpus", "first_cpu", "first_pid", "offset_ns", "drift_ppm", "uncertainty_ns", "missing",
+    "missing_records", "ended", "release",
+)  # fmt: skip
+
+
+def block_size(hosts: int) -> int:
+    """Return how many numbers each of so many hosts has for its processes and threads.
+
+    >>> block_size(213), block_size(1000), block_size(MAX_HOSTS)
+    (10000000, 1000000, 100000)
+    """
+    size = PIDS_A_HOST
+    while (hosts + 1) * size > _NUMBERS:
+        size //= 10
+    return size
 
 
 @dataclass(slots=True)
 class Host:
-    """One host of a trace. `offset_ns` is what its clock lacks to the trace's, in the middle of what was compared.
+    """One host of a trace. `first_cpu` and `first_pid` are added to its CPUs, and to what its processes are called.
 
-    `uncertainty_ns` is how far its times may be wrong; None: the clocks were never compared. `missing` counts the
-    batches that never came, `missing_records` the records in them.
+    `offset_ns` is what its clock lacks to the trace's, in the middle of what was compared. `uncertainty_ns` is how far
+    its times may be wrong; None: the clocks were never compared. `missing` counts the batches that never came,
+    `missing_records` the records in them.
     """
 
     number: int
     name: str
     cpus: int = 1
     first_cpu: int = 0
+    first_pid: int = 0
     offset_ns: int = 0
     drift_ppm: float = 0.0
     uncertainty_ns: int | None = None
@@ -37,6 +66,28 @@ class Host:
     missing_records: int = 0
     ended: bool = True
     release: str = ""
+    _pids: dict[int, int] = field(default_factory=dict, repr=False, compare=False)
+    """By number in its block, the pid or tid that has it, where a block is smaller than pids are large."""
+
+    def number_of(self, pid: int) -> int:
+        """Return what a process or thread of this host is called in the trace."""
+        pid &= 0xFFFFFFFF
+        size = self.first_pid // max(self.number, 1) or PIDS_A_HOST
+        place = pid % size
+        if size < PIDS_A_HOST and len(self._pids) < _MOVED_MAX:
+            for free in range(place, place + _TRIES):
+                if self._pids.setdefault(free % size, pid) == pid:
+                    return self.first_pid + free % size
+        return self.first_pid + place
+
+    def pid_of(self, number: int) -> int:
+        """Return what this host calls a process or thread of the trace."""
+        place = number - self.first_pid
+        return self._pids.get(place, place)
+
+    def cpu_of(self, cpu: int) -> int:
+        """Return which CPU of the trace one of this host is."""
+        return min(self.first_cpu + cpu, MAX_TRACE_CPUS - 1)
 
 
 @dataclass(slots=True)
@@ -68,6 +119,11 @@ class Hosts:
 
     def __bool__(self) -> bool:
         return bool(self.by_name)
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs all hosts have, as far as a trace tells them apart."""
+        return min(sum(host.cpus for host in self.by_name.values()), MAX_TRACE_CPUS)
 
     def open(self, number: int, found: dict[str, object]) -> str:
         """Take in a HOST frame; return what is wrong with it."""
@@ -112,10 +168,11 @@ class Hosts:
         scope.host.release = facts.text(header, "release")
 
     def settle(self, header: dict[str, object]) -> None:
-        """Give each host its CPUs, and each scope its clock; `header` is the recording's own."""
-        first_cpu = 0
+        """Give each host its CPUs and its block of pids, and each scope its clock; `header` is the recording's own."""
+        first_cpu, last = 0, max(host.number for host in self.by_name.values())
+        size = block_size(min(max(last, facts.count(header, "hosts")), MAX_HOSTS))
         for host in sorted(self.by_name.values(), key=lambda host: host.number):
-            host.first_cpu = first_cpu
+            host.first_cpu, host.first_pid = min(first_cpu, MAX_TRACE_CPUS - 1), host.number * size
             first_cpu += host.cpus
         for scope in self.scopes.values():
             scope.clock = HostClock(scope.samples, _guess(scope.header, header))
@@ -148,16 +205,28 @@ def _guess(there: dict[str, object], here: dict[str, object]) -> int:
     return ahead - (facts.count(here, "real_ns") - facts.count(here, "mono_ns"))
 
 
+def pids_a_host(hosts: Iterable[Host]) -> int:
+    """Return how many numbers each of the hosts of a trace has for its processes and threads."""
+    sizes = (host.first_pid // host.number for host in hosts if 0 < host.number <= host.first_pid)
+    return min(sizes, default=PIDS_A_HOST)
+
+
 def to_json(host: Host) -> dict[str, object]:
-    """Return a host as it is stored in a trace file."""
-    return {name: getattr(host, name) for name in Host.__slots__}
+    """Return a host as it is stored in a trace file; `moved` are the pids of numbers that do not say them."""
+    moved = {str(place): pid for place, pid in host._pids.items() if place != pid}
+    return {name: getattr(host, name) for name in _STORED} | ({"moved": moved} if moved else {})
 
 
 def from_json(stored: dict[str, object]) -> Host:
     """Read a stored host; what is nonsense in it is as nothing."""
     host = Host(facts.count(stored, "number"), facts.text(stored, "name", "?"))
-    for name in ("cpus", "first_cpu", "missing", "missing_records"):
+    for name in ("cpus", "first_cpu", "first_pid", "missing", "missing_records"):
         setattr(host, name, facts.count(stored, name))
+    host.first_pid = host.first_pid or host.number * PIDS_A_HOST  # files of before do not say it
+    moved = facts.mapping(stored, "moved")
+    host._pids = {
+        place: facts.count(moved, key) for key in moved if (place := facts.id_of(key, PIDS_A_HOST)) is not None
+    }
     host.offset_ns = facts.whole(stored, "offset_ns")
     drift = stored.get("drift_ppm")
     host.drift_ppm = float(drift) if isinstance(drift, int | float) else 0.0

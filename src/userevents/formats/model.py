@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..fields import Field
 
 PIDS_A_HOST = 10_000_000
-"""A process 1234 of host 2 is 20001234 in a trace of several hosts. No Linux has a pid of more than 4194304."""
+"""A process 1234 of host 2 is 20001234 in a trace of up to 213 hosts (hosts.py). No Linux has a pid above 4194304."""
 Value = int | str | bytes | float | None
 """A decoded field; None where the record does not hold it."""
 
@@ -64,7 +64,7 @@ class Process:
     """A traced process: one session. `first_ns` and `last_ns` are the times of its first and last record.
 
     In a trace of several hosts `host` is where it ran; `pid` and `tids` are then told apart by the host's number, and
-    `host_pid` is what that host calls it (formats/hosts.py).
+    `host_pid` is what that host calls it (formats/hosts.py), None elsewhere.
     """
 
     pid: int
@@ -75,11 +75,7 @@ class Process:
     first_ns: int | None = None
     last_ns: int | None = None
     host: str = ""
-
-    @property
-    def host_pid(self) -> int:
-        """Its PID where it ran."""
-        return self.pid % PIDS_A_HOST if self.host else self.pid
+    host_pid: int | None = None
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ from ..abi.ring_buffer import RECORD_HEADER
 from ..abi.user_events import MAX_EVENT_ID
 from ..buffer.run import CPU_IN_HEAD, Heads, Run, cpu_in
 from . import facts
-from .hosts import Scope
+from .hosts import Host, Scope
 from .ledger import Ledger, ProcessLedger, event_ledger
 from .model import readable
 from .recording import MAX_CPUS, Declared, Recording, Stream, added
@@ -129,48 +129,40 @@ class Pages:
         """Return the CPUs of a page whose records say theirs, and for each what stands in the records' headers."""
         page_cpu = self.recording.page_cpu[number]
         scope = self.recording.streams[self.recording.page_stream[number]].scope
-        first = scope.host.first_cpu if scope else 0
         found: dict[int, set[bytes]] = {}
         for head in heads:
             cpu = cpu_in(head)
-            found.setdefault(cpu + first if cpu < MAX_CPUS else page_cpu, set()).add(head[CPU_IN_HEAD])
+            cpu = page_cpu if cpu >= MAX_CPUS else scope.host.cpu_of(cpu) if scope else cpu
+            found.setdefault(cpu, set()).add(head[CPU_IN_HEAD])
         return found if len(found) <= _CPUS_OF_A_PAGE else {page_cpu: set().union(*found.values())}
 
     def _chosen(self, number: int, run: Run, heads: Heads, cpu: int, written: set[bytes] | None) -> Run:
         """Count a page's records, and leave out those nobody asked for; `written`: take those of this CPU only."""
         stream = self.recording.page_stream[number]
         kept, new_ids = self._kept[stream], self._new_ids.get(stream, {})
-        pids, drift = self._moved(stream, run, heads)
+        scope = self.recording.streams[stream].scope
+        host, threads = scope.host if scope else None, dict[bytes, int]()
         dropped = set()
         for head, (count, first_ns, last_ns) in heads.items():
             if written is not None and head[CPU_IN_HEAD] not in written:
                 continue
             if head[:2] in kept:
-                self._count(self.tallies[stream], head, new_ids, pids, count, first_ns, last_ns)
+                tid = threads[head[4:]] = _thread(head, host)
+                self._count(self.tallies[stream], head, new_ids, tid, count, first_ns, last_ns)
             else:
                 self.tallies[stream].other += count
                 dropped.add(head[:2])
-        if not dropped and not new_ids and written is None and not pids and not drift:
+        drift = _drift(scope, run, heads)
+        if not dropped and not new_ids and written is None and not scope and not drift:
             return run
         renamed = b"".join(old + new for old, new in new_ids.items())
         cpus = None if written is None else b"".join(written)
-        return run.select(cpu=cpu, dropped=b"".join(dropped), renamed=renamed, cpus=cpus, tids=pids, drift=drift)
-
-    def _moved(self, number: int, run: Run, heads: Heads) -> tuple[int, float]:
-        """Return what is added to the thread ids of a page, and how its times part from its time stamp's."""
-        stream = self.recording.streams[number]
-        if stream.scope is None or not heads:
-            return stream.pids, 0.0
-        clock, since = stream.scope.clock, run.since
-        span = max(last_ns for _, _, last_ns in heads.values()) - since
-        there_ns = since - clock.at(since).shift_ns  # close enough: the shift of a moment one shift away
-        moved_ns = clock.at(there_ns + span).shift_ns - clock.at(there_ns).shift_ns
-        return stream.pids, moved_ns / span if abs(moved_ns) > _SAME_NS else 0.0
+        moved = b"".join(old + new.to_bytes(4, "little") for old, new in threads.items()) if host else b""
+        return run.select(cpu=cpu, dropped=b"".join(dropped), renamed=renamed, cpus=cpus, threads=moved, drift=drift)
 
     def _count(
-        self, tally: Tally, head: bytes, new_ids: dict[bytes, bytes], pids: int, count: int, first_ns: int, last_ns: int
+        self, tally: Tally, head: bytes, new_ids: dict[bytes, bytes], tid: int, count: int, first_ns: int, last_ns: int
     ) -> None:
-        tid = (_HEAD.unpack(head)[3] + pids) & 0x7FFFFFFF if pids else _HEAD.unpack(head)[3]
         tally.delivered[int.from_bytes(new_ids.get(head[:2], head[:2]), "little")] += count
         tally.add_times(first_ns, last_ns)
         if tid not in tally.tids and self._tids_left:
@@ -233,6 +225,23 @@ class Pages:
             return ledger
         self._missing[id(scope)] = left - gone
         return replace(ledger, fleet=ledger.fleet + gone)
+
+
+def _thread(head: bytes, host: Host | None) -> int:
+    """Return what a record's thread is called in the trace."""
+    tid: int = _HEAD.unpack(head)[3]
+    return tid if host is None else host.number_of(tid)
+
+
+def _drift(scope: Scope | None, run: Run, heads: Heads) -> float:
+    """Return how a page's times part from its time stamp's, in ns a ns."""
+    if scope is None or not heads:
+        return 0.0
+    clock, since = scope.clock, run.since
+    span = max(last_ns for _, _, last_ns in heads.values()) - since
+    there_ns = since - clock.at(since).shift_ns  # close enough: the shift of a moment one shift away
+    moved_ns = clock.at(there_ns + span).shift_ns - clock.at(there_ns).shift_ns
+    return moved_ns / span if abs(moved_ns) > _SAME_NS else 0.0
 
 
 def closed(recording: Recording, pages: Pages) -> Ledger:

@@ -19,7 +19,7 @@ from . import facts
 from .choice import Pattern
 from .cursor import ReadAt, reader_of
 from .flight import MAX_INSTANTS
-from .hosts import Hosts, Scope
+from .hosts import MAX_TRACE_CPUS, Hosts, Scope
 from .model import PIDS_A_HOST, Process, make_event
 
 MAX_STREAMS = 1 << 17
@@ -79,11 +79,6 @@ class Stream:
     scope: Scope | None = None
     earlier: dict[str, object] | None = None
     fleet: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def pids(self) -> int:
-        """What is added to the ids of its process and threads."""
-        return self.scope.host.number * PIDS_A_HOST if self.scope else 0
 
 
 class Recording:
@@ -216,11 +211,10 @@ class Recording:
             cmdline=facts.texts(found, "cmdline"),
             start_time=facts.count(found, "start_time"),
         )
-        stream = self.streams[number] = Stream(number, process, scope=scope)
+        self.streams[number] = Stream(number, process, scope=scope)
         if scope:
             process.host = scope.host.name
             process.comm = f"{process.host}:{process.comm}"
-            process.pid = process.pid % PIDS_A_HOST + stream.pids
 
     def _add_to_stream(self, stream: Stream, kind: int, found: dict[str, object]) -> None:
         if kind == wire.EVENT:
@@ -238,7 +232,7 @@ class Recording:
                 if tid is not None and isinstance(name, str) and self._threads_left:
                     self._threads_left -= 1
                     process = stream.process
-                    process.tids[tid + stream.pids] = f"{process.host}:{name}" if process.host else name
+                    process.tids[tid] = f"{process.host}:{name}" if process.host else name
 
     def _add_event(self, stream: Stream, found: dict[str, object]) -> None:
         event_id = facts.whole(found, "id", -1)
@@ -307,10 +301,11 @@ class Recording:
         return len(self._part_start) - 1
 
     def _move_to_hosts(self) -> None:
-        """Move pages to the recording's clock, and to the CPUs that their hosts have in it."""
+        """Move pages to the recording's clock, and to the CPUs and numbers of processes that their hosts have in it."""
         self.hosts.settle(self.header)
         for note in self.hosts.notes():
             self.note(note)
+        self._number_processes()
         early = 0
         for page, number in enumerate(self.page_stream):
             scope = self.streams[number].scope
@@ -318,9 +313,24 @@ class Recording:
                 moved = self.page_ts[page] + scope.clock.at(self.page_ts[page]).shift_ns
                 early += moved < 0
                 self.page_ts[page] = max(moved, 0)
-                self.page_cpu[page] = min(self.page_cpu[page] + scope.host.first_cpu, 0xFFFF)
+                self.page_cpu[page] = scope.host.cpu_of(self.page_cpu[page])
         if early:
             self.note(f"{early} pages are from before the recording's clock began: their times begin at 0")
+
+    def _number_processes(self) -> None:
+        """Give processes, their threads and those that rules tell of the numbers that they have among all hosts."""
+        for stream in self.streams.values():
+            if stream.scope is not None:
+                process, host = stream.process, stream.scope.host
+                process.host_pid, process.pid = process.pid, host.number_of(process.pid)
+        for stream in self.streams.values():
+            if stream.scope is not None:
+                process, host = stream.process, stream.scope.host
+                process.tids = {host.number_of(tid): name for tid, name in process.tids.items()}
+        for told in (*self.rules, *facts.mappings(self.end or {}, "short")):
+            found = self.hosts.by_name.get(facts.text(told, "host"))
+            if found and facts.count(told, "pid"):
+                told["pid"] = found.number_of(facts.count(told, "pid") % PIDS_A_HOST)
 
     def page_data(self, page: int) -> bytes:
         """Return the recorded data of one page, its parts put together."""
@@ -343,8 +353,8 @@ class Recording:
         """How many CPUs the trace has: as its header says, or more if a page says so."""
         claimed = facts.whole(self.header, "cpus", 1)
         if self.hosts:
-            claimed = min(sum(host.cpus for host in self.hosts.by_name.values()), MAX_CPUS)
-        return max(claimed if 0 < claimed <= MAX_CPUS else 1, max(self.page_cpu, default=0) + 1)
+            claimed = self.hosts.cpus
+        return max(claimed if 0 < claimed <= MAX_TRACE_CPUS else 1, max(self.page_cpu, default=0) + 1)
 
 
 def added(first: dict[str, object] | None, second: dict[str, object] | None) -> dict[str, object] | None:

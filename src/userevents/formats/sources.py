@@ -18,7 +18,7 @@ from .flight import Flight, read_flight
 from .hosts import Host
 from .hosts import from_json as from_stored
 from .ledger import Ledger, from_json
-from .model import Event, Process, make_event
+from .model import PIDS_A_HOST, Event, Process, make_event
 from .pages import Pages, closed
 from .recording import MAX_NOTES, Recording
 from .tracedat_parts import Format
@@ -254,13 +254,15 @@ class TraceDatSource:
 
 def _process(stored: dict[str, object]) -> Process:
     tids = {facts.id_of(key): name for key, name in facts.mapping(stored, "tids").items() if isinstance(name, str)}
+    pid, host = facts.whole(stored, "pid"), facts.text(stored, "host")
     return Process(
-        pid=facts.whole(stored, "pid"),
+        pid=pid,
         comm=facts.text(stored, "comm", "?"),
         cmdline=facts.texts(stored, "cmdline"),
         start_time=facts.count(stored, "start_time"),
         tids={tid: name for tid, name in tids.items() if tid is not None},
         first_ns=facts.time_or_none(stored, "first_ns"),
         last_ns=facts.time_or_none(stored, "last_ns"),
-        host=facts.text(stored, "host"),
+        host=host,
+        host_pid=facts.whole(stored, "host_pid", pid % PIDS_A_HOST) if host else None,  # files of before have none
     )

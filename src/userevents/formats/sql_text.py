@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from .hosts import pids_a_host
 from .ledger import AFTER_WORDS
-from .model import PIDS_A_HOST, Event
+from .model import Event
 from .trace import Trace
 
 EVENTS: Final = "events"
@@ -77,7 +78,7 @@ def host_in_sql(trace: Trace, pid: str = "pid") -> str:
     names = [""] * (max(host.number for host in trace.hosts) + 1)
     for host in trace.hosts:
         names[host.number] = host.name
-    return f"[{', '.join(map(literal, names[1:]))}][CAST({pid} // {PIDS_A_HOST} AS INT)]"
+    return f"[{', '.join(map(literal, names[1:]))}][CAST({pid} // {pids_a_host(trace.hosts)} AS INT)]"
 
 
 def host_rows(trace: Trace) -> list[tuple[Any, ...]]:

@@ -86,9 +86,9 @@ def table_line(record: Record) -> str:
     return _line(TABLE, record)
 
 
-def host_line(record: Record, host: str | None, in_doubt: bool) -> str:
-    """Return a record of a trace of several hosts as a line of JSON."""
-    return json_line(record, {"host": host, "order_in_doubt": in_doubt})
+def host_line(record: Record, host: str | None, in_doubt: bool, more: Mapping[str, object] | None = None) -> str:
+    """Return a record of a trace of several hosts as a line of JSON, `more` before what it says of its order."""
+    return json_line(record, {"host": host, **(more or {}), "order_in_doubt": in_doubt})
 
 
 def host_table_line(record: Record, host: str | None, in_doubt: bool) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from .. import transcode as steps
 from ..decoder import Decoder
-from ..hosts import Host
-from ..order import host_of
+from ..hosts import Host, pids_a_host
 from ..text import json_value
 from ..transcode import Coding, Step, literal, step
 from .job import Job, Sink
@@ -15,7 +14,7 @@ from .job import Job, Sink
 def write(job: Job, sink: Sink) -> None:
     """Write a line of metadata, then one line for each record."""
     sink.write(_dumped({"metadata": job.metadata()}) + b"\n")
-    hosts = {host.number: host for host in job.trace.hosts}
+    hosts = job.trace.hosts
     for piece in job.pieces(Coding(_steps, _who_with(hosts) if hosts else _who, _quote)):
         sink.write(piece.data)
 
@@ -32,12 +31,14 @@ def _who(pid: int | None, tid: int, comm: str) -> bytes:
     return _dumped({"pid": pid, "tid": tid, "comm": comm})[1:-1]
 
 
-def _who_with(hosts: dict[int, Host]) -> Callable[[int | None, int, str], bytes]:
-    """Return what says who wrote a record, and on which host."""
+def _who_with(hosts: list[Host]) -> Callable[[int | None, int, str], bytes]:
+    """Return what says who wrote a record, on which host, and what that host calls the process."""
+    by_number, size = {host.number: host for host in hosts}, pids_a_host(hosts)
 
     def who(pid: int | None, tid: int, comm: str) -> bytes:
-        host = host_of(pid, hosts)
-        return _who(pid, tid, comm) + b',"host":' + _dumped(host.name if host else None)
+        host = None if pid is None else by_number.get(pid // size)
+        place = {"host": host.name, "host_pid": host.pid_of(pid or 0)} if host else {"host": None, "host_pid": None}
+        return _who(pid, tid, comm) + b"," + _dumped(place)[1:-1]
 
     return who
 
