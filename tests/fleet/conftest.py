@@ -94,7 +94,7 @@ def with_broker(server: Server) -> Callable[[Test], None]:
         async def main() -> None:
             async with connected(server.settings, "test") as broker:
                 for entry in await broker.entries(">"):
-                    await broker.remove(entry.sequence)
+                    await broker.remove(entry.key, entry.sequence)
                 await test(broker)
 
         asyncio.run(main())

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,6 @@ from userevents.errors import NoBroker, Refused, UserEventsError
 from userevents.fleet import names
 from userevents.fleet.broker import Broker, connected, entry_of
 from userevents.fleet.connection import Settings
-from userevents.fleet.member import WISHES_S
 from userevents.fleet.table import Entry
 from userevents.formats import open_trace
 
@@ -87,7 +85,7 @@ def fleet(guarded: Guarded, tmp_path: Path) -> Iterator[Fleet]:
 def test_agents_do_all_they_have_to_with_the_least_they_need(fleet: Fleet, guarded: Guarded) -> None:
     """Two hosts join with keys of their own over TLS, are recorded, and one takes away what the other left.
 
-    What a hostile one removes of the others' keys they write again, and they go on as they were told.
+    What a hostile one removes of the others' keys they write again; what persists and what is wished it cannot remove.
     """
     for host in HOSTS:
         fleet.start_host(host, *(f"--fleet-{name}={path}" for name, path in guarded.files(host).items()))
@@ -104,27 +102,44 @@ def test_agents_do_all_they_have_to_with_the_least_they_need(fleet: Fleet, guard
         assert trace.ledger.is_balanced
         assert trace.ledger.total("delivered") > 50
         assert not trace.notes
-    assert asyncio.run(_remove_all(guarded)) >= 7  # two leases, facts and users, and the wishes
-    until(lambda: fleet.events() == {"tick": ("used", list(HOSTS))}, "they wrote what was removed again")
-    time.sleep(WISHES_S + 1)
-    for host in HOSTS:
-        assert "tick" in fleet.local(host, "instances/fleet/set_event"), "they go on with the wishes they know"
+    fleet("register", "--persist", "stay u8 x", host="web.1")
+    there = {"tick": ("used", list(HOSTS)), "stay": ("idle", [])}
+    until(lambda: fleet.events() == there, "one persists")
+    kept = asyncio.run(_kept(guarded))
+    assert len(kept) == 2  # the wishes, and what persists
+    assert asyncio.run(_remove_all(guarded)) >= 6  # two leases, facts and users
+    assert asyncio.run(_kept(guarded)) == kept
+    until(lambda: fleet.events() == there, "they wrote what was removed again")
     fleet.kill_host("web.2")
-    until(lambda: fleet.events() == {"tick": ("used", ["web.1"])}, "one is gone")
+    until(lambda: fleet.events() == there | {"tick": ("used", ["web.1"])}, "one is gone")
     until(lambda: "took away" in fleet.log("web.1").read_text(), "the other took it away")
 
 
 async def _remove_all(guarded: Guarded) -> int:
-    """Remove every key as a hostile host can, since peers must; returns how many.
+    """Remove every key that a hostile host can, since peers must; returns how many.
 
-    A lease that is renewed in between has another sequence by then, and is tried again.
+    A lease that is renewed in between has another sequence by then, and is tried again. The others are tried by their
+    own numbers and by all that are near: nothing of their bucket is to be removed by this host.
     """
     removed = set[str]()
     async with connected(guarded.settings("web.2"), "hostile") as hostile:
-        keys = {entry.key for entry in await hostile.entries(">")}
+        entries = await hostile.entries(">")
+        keys = {entry.key for entry in entries if not names.is_kept(entry.key)}
+        for number in {entry.sequence for entry in entries if names.is_kept(entry.key)} | set(range(1, 9)):
+            for prefix in (names.API_SUBJECT, names.API_ELSEWHERE):
+                body = json.dumps({"seq": number}).encode()
+                await hostile.client.publish(f"{prefix}.STREAM.MSG.DELETE.{names.KEPT_STREAM}", body)
+        with pytest.raises(UserEventsError):
+            await hostile.remove(names.WISHES, 1)
         while left := [entry for entry in await hostile.entries(">") if entry.key in keys - removed]:
-            removed.update([entry.key for entry in left if await hostile.remove(entry.sequence)])
+            removed.update([entry.key for entry in left if await hostile.remove(entry.key, entry.sequence)])
     return len(removed)
+
+
+async def _kept(guarded: Guarded) -> list[Entry]:
+    """What is in the bucket from which only operators remove."""
+    async with connected(guarded.settings("operator"), "operator") as operator:
+        return [entry for entry in await operator.entries(">") if names.is_kept(entry.key)]
 
 
 @pytest.mark.time_limit(120)
@@ -141,7 +156,7 @@ async def _attack(guarded: Guarded) -> tuple[list[Entry], list[Entry]]:
     victims += [kind("user_events:e", "0123abcd", "web.1") for kind in (names.user_key, names.persist_key)]
     async with connected(guarded.settings("operator"), "operator") as operator:
         for entry in await operator.entries(">"):
-            await operator.remove(entry.sequence)
+            await operator.remove(entry.key, entry.sequence)
         await operator.put(names.host_key("web.1"), b"true")
         await operator.put(names.WISHES, b"{}")
         data = await operator._api(f"STREAM.INFO.{names.DATA_STREAM}", {})
@@ -204,15 +219,19 @@ async def _answer_into(hostile: Broker, subject: str) -> None:
 
 def _requests() -> list[tuple[str, dict[str, object]]]:
     consumer = {"deliver_subject": names.key_subject(names.host_key("web.1")), "ack_policy": "none"}
-    name = names.KEYS_STREAM
-    return [
-        (f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": consumer}),
-        (f"STREAM.PURGE.{name}", {}),
-        (f"STREAM.DELETE.{name}", {}),
-        (f"STREAM.UPDATE.{name}", {"name": name, "subjects": ["$KV.userevents.>", "other"]}),
-        ("STREAM.CREATE.X", {"name": "X", "sources": [{"name": name}]}),
+    found: list[tuple[str, dict[str, object]]] = [
         (f"STREAM.MSG.GET.{names.DATA_STREAM}", {"seq": 1}),
+        (f"STREAM.MSG.DELETE.{names.KEPT_STREAM}", {"seq": 1}),
     ]
+    for name in (names.KEYS_STREAM, names.KEPT_STREAM):
+        found += [
+            (f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": consumer}),
+            (f"STREAM.PURGE.{name}", {}),
+            (f"STREAM.DELETE.{name}", {}),
+            (f"STREAM.UPDATE.{name}", {"name": name, "subjects": ["$KV.userevents.>", "other"]}),
+            ("STREAM.CREATE.X", {"name": "X", "sources": [{"name": name}]}),
+        ]
+    return found
 
 
 async def _rollup(hostile: Broker) -> None:

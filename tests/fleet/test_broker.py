@@ -33,12 +33,12 @@ def test_a_put_that_expects_another_sequence_changes_nothing(with_broker: With) 
             await broker.put("host.a", b"2", 0)
         second = await broker.put("host.a", b"3", first)
         assert second > first
-        assert not await broker.remove(first)
+        assert not await broker.remove("host.a", first)
         entry = await broker.get("host.a")
         assert entry is not None
         assert (entry.value, entry.sequence) == (b"3", second)
-        assert await broker.remove(second)
-        assert not await broker.remove(second)
+        assert await broker.remove("host.a", second)
+        assert not await broker.remove("host.a", second)
         assert await broker.get("host.a") is None
         await broker.put("host.a", b"4", 0)
 
@@ -106,9 +106,9 @@ def test_an_operator_has_an_older_bucket_tell_of_wishes(with_broker: With) -> No
     """Who sets the fleet up again gives streams of an earlier version what they lack; hosts then hear of each wish."""
 
     async def steps(broker: Broker) -> None:
-        config = ((await broker._api(f"STREAM.INFO.{names.KEYS_STREAM}", {})) or {})["config"]
-        await broker._api(f"STREAM.DELETE.{names.KEYS_STREAM}", {})
-        await broker._api(f"STREAM.CREATE.{names.KEYS_STREAM}", {**config, "republish": None})
+        config = ((await broker._api(f"STREAM.INFO.{names.KEPT_STREAM}", {})) or {})["config"]
+        await broker._api(f"STREAM.DELETE.{names.KEPT_STREAM}", {})
+        await broker._api(f"STREAM.CREATE.{names.KEPT_STREAM}", {**config, "republish": None})
         await prepare(broker.settings, LEAST_SIZE, 1)
         hearing = await broker.client.subscribe(names.NEWS_SUBJECT)
         await add_wishes(broker, [Wish("enable", "tick")])

@@ -52,7 +52,8 @@ class Broker:
 
     def __init__(self) -> None:
         self.keys: dict[str, Entry] = {}
-        self.last = 0
+        self.last = {False: 0, True: 0}
+        """The last sequence of each bucket: of keys that peers remove, and of those that are kept."""
         self.once: dict[str, int] = {}
         self.lease_began: dict[str, int] = {}
         """The sequence at which the lease that stands was made where there was none, by host."""
@@ -65,11 +66,11 @@ class Broker:
                 return sorted(found, key=lambda entry: entry.sequence)
             case Put():
                 return self._put(question)
-            case Remove(sequence):
-                keys = [key for key, entry in self.keys.items() if entry.sequence == sequence]
-                for key in keys:
-                    self.drop(key)
-                return bool(keys)
+            case Remove(key, sequence):
+                same = [each for each in self.keys if _together(each, key) and self.keys[each].sequence == sequence]
+                for each in same:
+                    self.drop(each)
+                return bool(same)
 
     def drop(self, key: str) -> None:
         """Take a key away; a host without a lease has none that stands."""
@@ -84,14 +85,15 @@ class Broker:
         present = self.keys.get(put.key)
         if put.expected is not None and put.expected != (present.sequence if present else 0):
             return CONFLICT
-        self.last += 1
-        self.keys[put.key] = Entry(put.key, put.value, self.last)
+        bucket = names.is_kept(put.key)
+        self.last[bucket] = sequence = self.last[bucket] + 1
+        self.keys[put.key] = Entry(put.key, put.value, sequence)
         if put.once:
-            self.once[put.once] = self.last
+            self.once[put.once] = sequence
         kind, _, host = put.key.partition(".")
         if kind == "lease" and present is None:
-            self.lease_began[host] = self.last
-        return self.last
+            self.lease_began[host] = sequence
+        return sequence
 
 
 class World:
@@ -239,7 +241,7 @@ class World:
     def _see_removal(self, asker: str, question: Remove) -> None:
         """A peer takes a key only from a host whose lease has run out since the key was written."""
         for key, entry in self.broker.keys.items():
-            if entry.sequence != question.sequence or key.startswith("lease."):
+            if entry.sequence != question.sequence or key.startswith("lease.") or not _together(key, question.key):
                 continue
             owner = names.parse_key(key)
             if owner.kind == "persist":
@@ -249,10 +251,10 @@ class World:
                 raise Broken(f"{asker} takes away {key}, whose host has had its lease all the time")
 
     def _persist_put(self, question: Put) -> Answer:
-        before = self.broker.last
+        before = self.broker.last[True]
         answer = self.broker.do(question)
         key = names.parse_key(question.key)
-        if self.broker.last > before:
+        if self.broker.last[True] > before:
             if (key.host, key.event) in self.deleted:
                 raise Broken(f"{question.key} is back, which was deleted")
             self.stored[key.host, key.event] = int(question.once.partition(".")[0].removeprefix(key.host))
@@ -373,6 +375,11 @@ def _compare(world: World) -> None:
 
 def _names_of(keys: dict[str, Entry]) -> dict[str, bytes]:
     return {key: entry.value for key, entry in keys.items() if not key.startswith("lease.")}
+
+
+def _together(key: str, other: str) -> bool:
+    """Whether two keys are in one bucket, where a sequence means one of them."""
+    return names.is_kept(key) == names.is_kept(other)
 
 
 def _matches(pattern: str, key: str) -> bool:

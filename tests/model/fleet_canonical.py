@@ -45,8 +45,8 @@ def _question(world: World, question: Question, rank: dict[int, int]) -> Any:
     match question:
         case Put(key, value, expected, _, once):
             return key, _value(world, Entry(key, value, 0)), None if expected is None else rank[expected], once
-        case Remove(sequence):
-            return rank.get(sequence, 0)
+        case Remove(key, sequence):
+            return key, rank.get(sequence, 0)
         case Read(pattern):
             return pattern
 

@@ -19,7 +19,7 @@ class SweepsUnseen(Sweep):
         """Removes at once."""
         super().done(question, answer)
         if isinstance(question, Read) and not self._steps and isinstance(answer, list):
-            self._steps = [Remove(entry.sequence) for entry in self._read]
+            self._steps = [Remove(entry.key, entry.sequence) for entry in self._read]
             self.is_done = not self._steps
 
 
@@ -38,7 +38,7 @@ class LooksFirst(Sweep):
             return
         super().done(question, answer)
         if not self._steps and isinstance(question, Read) and answer is not None:
-            self._steps = [Remove(entry.sequence) for entry in self._read]
+            self._steps = [Remove(entry.key, entry.sequence) for entry in self._read]
             self.is_done = not self._steps
 
 

@@ -13,10 +13,14 @@ from ..errors import Unusable
 from . import names
 
 FLEET: Final = "FLEET"
-_KEYS: Final = names.KEYS_STREAM
-_API: Final = (f"STREAM.INFO.{_KEYS}", f"DIRECT.GET.{_KEYS}.>", f"STREAM.MSG.DELETE.{_KEYS}")
-_API_MANY: Final = f"DIRECT.GET.{_KEYS}"
-"""Gives many answers to one question."""
+_KEYS: Final = (names.KEYS_STREAM, names.KEPT_STREAM)
+_API: Final = (
+    *(f"STREAM.INFO.{each}" for each in _KEYS),
+    *(f"DIRECT.GET.{each}.>" for each in _KEYS),
+    f"STREAM.MSG.DELETE.{names.KEYS_STREAM}",
+)
+_API_MANY: Final = tuple(f"DIRECT.GET.{each}" for each in _KEYS)
+"""Give many answers to one question."""
 _SEED_SIZE: Final = 32
 
 
@@ -27,7 +31,7 @@ def configuration(hosts: Mapping[str, str], operator: str = "") -> dict[str, Any
     fleet; empty ones leave the account without a user, to be added by hand.
     """
     exports: list[dict[str, Any]] = [{"service": f"{names.API_SUBJECT}.{each}"} for each in _API]
-    exports.append({"service": f"{names.API_SUBJECT}.{_API_MANY}", "response_type": "stream"})
+    exports += [{"service": f"{names.API_SUBJECT}.{each}", "response_type": "stream"} for each in _API_MANY]
     exports.append({"stream": names.NEWS_SUBJECT})
     exports += [{"service": each, "accounts": [_account(host)]} for host in hosts for each in _own(host)]
     asks = [{"service": {"account": _account(host), "subject": names.ask_subject(host, ">")}} for host in hosts]
@@ -37,7 +41,7 @@ def configuration(hosts: Mapping[str, str], operator: str = "") -> dict[str, Any
 
 def _host_account(host: str, key: str) -> dict[str, Any]:
     imports: list[dict[str, Any]] = [_imported(each) for each in _own(host)]
-    for each in (*_API, _API_MANY):
+    for each in (*_API, *_API_MANY):
         imports.append(_imported(f"{names.API_SUBJECT}.{each}") | {"to": f"{names.API_ELSEWHERE}.{each}"})
     imports.append({"stream": {"account": FLEET, "subject": names.NEWS_SUBJECT}})
     exports = [{"service": names.ask_subject(host, ">"), "accounts": [FLEET], "response_type": "stream"}]

@@ -1,9 +1,10 @@
-"""The bucket of keys behind a broker: compare and set, leases, reads of many keys.
+"""The buckets of keys behind a broker: compare and set, leases, reads of many keys.
 
-The bucket is a JetStream stream that keeps one message a subject, laid out like a NATS key-value store, so that the
+A bucket is a JetStream stream that keeps one message a subject, laid out like a NATS key-value store, so that the
 usual tools show it. It is read without consumers, by direct gets: a consumer could be told to deliver to a subject
 that its owner may not write (docs/notes/0040-the-keys-of-a-fleet.md). It has no delete markers: what runs out or is
-removed is simply not there, and a key that is not there has sequence 0.
+removed is simply not there, and a key that is not there has sequence 0. Which bucket a key is in says names.py; the
+sequences of two buckets have nothing to do with each other.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from ..errors import NoBroker, Refused, Unusable
 from . import names
 from .asking import ANSWER_S, MANY_S, status_of
 from .connection import PATIENCE_S, Connection, Log, Settings
-from .streams import keys_config
+from .streams import kept_config, keys_config
 from .table import Entry
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _TooMany(Exception):
 
 
 class Broker(Connection):
-    """A connection to a broker, and the bucket behind it; `replicas` is for one that has to be made."""
+    """A connection to a broker, and the buckets behind it; `replicas` is for those that have to be made."""
 
     def __init__(self, settings: Settings, name: str, *, log: Log | None = None, replicas: int = 1) -> None:
         super().__init__(settings, name, log=log)
@@ -52,7 +53,7 @@ class Broker(Connection):
     async def get(self, key: str) -> Entry | None:
         """Return a key, None if it is not there."""
         subject = names.key_subject(key)
-        answer = await self.ask(f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}.{subject}", b"")
+        answer = await self.ask(f"{self._api_prefix}.DIRECT.GET.{names.stream_of(key)}.{subject}", b"")
         return None if status_of(answer) else entry_of(answer)
 
     async def put(self, key: str, value: bytes, expected: int | None = None, lease_s: int = 0, once: str = "") -> int:
@@ -71,40 +72,48 @@ class Broker(Connection):
         answer = _checked(await self.ask(names.key_subject(key), value, headers), f"put '{key}'")
         return int(answer["seq"])
 
-    async def remove(self, sequence: int) -> bool:
-        """Remove what was stored with this sequence, if it is still what its key has; False if it was gone."""
+    async def remove(self, key: str, sequence: int) -> bool:
+        """Remove what a key was stored with under this sequence, if it still has it; False if it was gone."""
         body = {"seq": sequence, "no_erase": True}
-        answer = await self._api(f"STREAM.MSG.DELETE.{names.KEYS_STREAM}", body, absent=True)
+        answer = await self._api(f"STREAM.MSG.DELETE.{names.stream_of(key)}", body, absent=True)
         return answer is not None
 
     async def keys(self, pattern: str) -> list[str]:
         """Return the keys that match, ``*`` standing for one token, without their values."""
+        places = names.places_of(pattern)
+        return [key for stream, subject in places for key in await self._keys_in(stream, subject)]
+
+    async def _keys_in(self, stream: str, subject: str) -> list[str]:
         found: list[str] = []
-        subject = names.key_subject(pattern)
         while True:
             body = {"subjects_filter": subject, "offset": len(found)}
-            answer = await self._api(f"STREAM.INFO.{names.KEYS_STREAM}", body, answer_s=MANY_S)
+            answer = await self._api(f"STREAM.INFO.{stream}", body, answer_s=MANY_S)
             page = (answer or {}).get("state", {}).get("subjects") or {}
-            found += [name.removeprefix(names.KEYS_SUBJECT + ".") for name in page]
+            found += map(names.key_of, page)
             if not page or len(found) >= int((answer or {}).get("total", 0)):
                 return found
 
     async def entries(self, pattern: str) -> list[Entry]:
-        """Return the keys that match, in the order in which they were written."""
-        try:
-            found = await self._last([pattern])
-        except _TooMany:
-            found = await self.values(await self.keys(pattern))
-        return sorted(found, key=lambda entry: entry.sequence)
+        """Return the keys that match, those of a bucket in the order in which they were written."""
+        entries = []
+        for stream, subject in names.places_of(pattern):
+            try:
+                found = await self._last(stream, [subject])
+            except _TooMany:
+                found = await self.values(await self._keys_in(stream, subject))
+            entries += sorted(found, key=lambda entry: entry.sequence)
+        return entries
 
     async def values(self, keys: Sequence[str]) -> list[Entry]:
         """Return those of the keys that are there, in any order."""
         found: list[Entry] = []
-        for at in range(0, len(keys), _AT_ONCE):
-            found += await self._last(keys[at : at + _AT_ONCE])
+        for stream in {names.stream_of(key) for key in keys}:
+            subjects = [names.key_subject(key) for key in keys if names.stream_of(key) == stream]
+            for at in range(0, len(subjects), _AT_ONCE):
+                found += await self._last(stream, subjects[at : at + _AT_ONCE])
         return found
 
-    async def _last(self, patterns: Sequence[str]) -> list[Entry]:
+    async def _last(self, stream: str, subjects: Sequence[str]) -> list[Entry]:
         """Return all that matches in one answer of many messages; raises `_TooMany` for more than `_AT_ONCE`."""
         client = self.client
         inbox = client.new_inbox()
@@ -118,9 +127,10 @@ class Broker(Connection):
 
         waiting = await self.reach(client.subscribe(inbox, cb=take))
         try:
-            body = {"multi_last": [names.key_subject(pattern) for pattern in patterns]}
-            subject = f"{self._api_prefix}.DIRECT.GET.{names.KEYS_STREAM}"
-            await self.reach(client.publish(subject, json.dumps(body).encode(), reply=inbox))
+            body = {"multi_last": list(subjects)}
+            await self.reach(
+                client.publish(f"{self._api_prefix}.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=inbox)
+            )
             while not ended.is_set():
                 count = len(answers)
                 with contextlib.suppress(TimeoutError):
@@ -155,19 +165,20 @@ class Broker(Connection):
             await self._api(f"STREAM.UPDATE.{name}", config | settings)
 
     async def _see_more(self, where: str) -> None:
-        """See that the bucket is there, or make it. A host in an account of its own finds the API elsewhere."""
+        """See that the buckets are there, or make them. A host in an account of its own finds the API elsewhere."""
         self._api_prefix = names.API_SUBJECT
-        try:
+        for config in keys_config(self._replicas), kept_config(self._replicas):
             try:
-                await self.make_stream(keys_config(self._replicas))
-            except _NoJetStream:
-                self._api_prefix = names.API_ELSEWHERE
-                await self.make_stream(keys_config(self._replicas))
-        except (Refused, Unanswered) as error:
-            raise Unusable(
-                f"the broker at {where} has no stream '{names.KEYS_STREAM}' for us, and we may not make it ({error}):"
-                " an operator does, with 'userevents fleet init'"
-            ) from None
+                try:
+                    await self.make_stream(config)
+                except _NoJetStream:
+                    self._api_prefix = names.API_ELSEWHERE
+                    await self.make_stream(config)
+            except (Refused, Unanswered) as error:
+                raise Unusable(
+                    f"the broker at {where} has no stream '{config['name']}' for us, and we may not make it ({error}):"
+                    " an operator does, with 'userevents fleet init'"
+                ) from None
 
 
 class _NoJetStream(Refused):
@@ -224,12 +235,11 @@ def _entries(answers: "list[Msg]") -> list[Entry]:
     if status == "413":
         raise _TooMany
     if status not in ("204", "404"):
-        raise NoBroker(f"the broker answers {status} to a read of {names.KEYS_STREAM}")
+        raise NoBroker(f"the broker answers {status} to a read of keys")
     return [entry_of(answer) for answer in found]
 
 
 def entry_of(answer: "Msg") -> Entry:
-    """Read a message of the bucket as the server hands it out; raises `LookupError` or `ValueError` for any other."""
+    """Read a message of a bucket as the server hands it out; raises `LookupError` or `ValueError` for any other."""
     headers = answer.headers or {}
-    key = headers["Nats-Subject"].removeprefix(names.KEYS_SUBJECT + ".")
-    return Entry(key, answer.data, int(headers["Nats-Sequence"]))
+    return Entry(names.key_of(headers["Nats-Subject"]), answer.data, int(headers["Nats-Sequence"]))

@@ -56,8 +56,8 @@ async def ask(broker: Broker, question: Question, lease_s: int = 0) -> Answer:
                 return [] if found is None else [found]
             case Put(key, value, expected, leased, once):
                 return await broker.put(key, value, expected, lease_s if leased else 0, once)
-            case Remove(sequence):
-                return await broker.remove(sequence)
+            case Remove(key, sequence):
+                return await broker.remove(key, sequence)
     except Conflict:
         return CONFLICT
     except NoBroker:
@@ -213,7 +213,7 @@ async def _record(agent: "Agent", local: Local, wished: Wishes, borrowed: list[s
 
 
 class _News:
-    """Listens for wishes that were stored: the broker passes them on (streams.keys_config)."""
+    """Listens for wishes that were stored: the broker passes them on (streams.kept_config)."""
 
     def __init__(self, agent: "Agent") -> None:
         self.heard = asyncio.Event()

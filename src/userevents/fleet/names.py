@@ -10,6 +10,9 @@ server finds all keys of one host without looking at the others' (docs/notes/005
     user.HOST.EVENT.LAYOUT      it uses the event, whose fields are LAYOUT
     persist.HOST.EVENT.LAYOUT   it made the event persist
     wishes                      what is to be enabled and filtered, on which hosts
+
+The first three are in a bucket from which any host removes what one that is gone has left. The last two are in another,
+from which only operators remove: a server's permissions know buckets, not keys (docs/notes/0078).
 """
 
 import base64
@@ -23,6 +26,9 @@ from ..errors import Malformed
 BUCKET: Final = "userevents"
 KEYS_STREAM: Final = f"KV_{BUCKET}"
 KEYS_SUBJECT: Final = f"$KV.{BUCKET}"
+KEPT_BUCKET: Final = f"{BUCKET}_kept"
+KEPT_STREAM: Final = f"KV_{KEPT_BUCKET}"
+KEPT_SUBJECT: Final = f"$KV.{KEPT_BUCKET}"
 DATA_STREAM: Final = "USEREVENTS_DATA"
 DATA_SUBJECT: Final = f"{BUCKET}.data"
 ASK_SUBJECT: Final = f"{BUCKET}.ask"
@@ -46,6 +52,8 @@ _EMPTY: Final = "="
 _USUAL: Final = re.compile(rf"(?=.{{1,{TOKEN_MAX}}}\Z)[A-Za-z0-9_-]+(?:=3A[A-Za-z0-9_-]+)?")
 """Tokens of most hosts and events: all of it stands for itself but one colon."""
 _LAYOUT: Final = re.compile(rf"[0-9a-f]{{{LAYOUT_SIZE}}}")
+_KEPT: Final = frozenset({"persist", WISHES})
+_WILD: Final = frozenset("*>")
 PARTS: Final = {"lease": 1, "host": 1, "user": 3, "persist": 3}
 """Tokens that a key of each kind has behind it."""
 
@@ -140,8 +148,34 @@ def parse_key(key: str) -> Key:
 
 
 def key_subject(key: str) -> str:
-    """The subject a key is stored under; `key` may have wildcards."""
-    return f"{KEYS_SUBJECT}.{key}"
+    """The subject a key is stored under; `key` may have wildcards behind its kind."""
+    return f"{KEPT_SUBJECT if is_kept(key) else KEYS_SUBJECT}.{key}"
+
+
+def is_kept(key: str) -> bool:
+    """Whether a key is one that only operators remove."""
+    return key.partition(".")[0] in _KEPT
+
+
+def stream_of(key: str) -> str:
+    """The stream that a key is in."""
+    return KEPT_STREAM if is_kept(key) else KEYS_STREAM
+
+
+def places_of(pattern: str) -> list[tuple[str, str]]:
+    """Where keys that match a pattern may be: streams, each with the subject to look for.
+
+    >>> places_of("*.web-1.*.*")
+    [('KV_userevents', '$KV.userevents.*.web-1.*.*'), ('KV_userevents_kept', '$KV.userevents_kept.*.web-1.*.*')]
+    """
+    if pattern[:1] in _WILD:
+        return [(KEYS_STREAM, f"{KEYS_SUBJECT}.{pattern}"), (KEPT_STREAM, f"{KEPT_SUBJECT}.{pattern}")]
+    return [(stream_of(pattern), key_subject(pattern))]
+
+
+def key_of(subject: str) -> str:
+    """The key that is stored under a subject."""
+    return subject.removeprefix(f"{KEYS_SUBJECT}.").removeprefix(f"{KEPT_SUBJECT}.")
 
 
 def data_subject(host: str, kind: str) -> str:

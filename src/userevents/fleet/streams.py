@@ -11,7 +11,8 @@ from .connection import Settings
 
 KEYS_SIZE: Final = 128 << 20
 """Room for some 500,000 keys."""
-LEAST_SIZE: Final = KEYS_SIZE + (64 << 20)
+KEPT_SIZE: Final = 32 << 20
+LEAST_SIZE: Final = KEYS_SIZE + KEPT_SIZE + (64 << 20)
 REPLICAS_MAX: Final = 5
 MESSAGE_SIZE: Final = 1 << 20
 """Of one message with its headers: what a server takes unless it is told otherwise."""
@@ -28,12 +29,23 @@ _OTHER_SHARE: Final = 4
 
 
 def keys_config(replicas: int = 1) -> dict[str, Any]:
-    """The stream that the keys are in, as a server's API takes it."""
+    """The stream with the keys of hosts that live, as a server's API takes it."""
+    return _bucket(names.KEYS_STREAM, names.KEYS_SUBJECT, KEYS_SIZE, replicas)
+
+
+def kept_config(replicas: int = 1) -> dict[str, Any]:
+    """The stream with the keys that only operators remove."""
+    config = _bucket(names.KEPT_STREAM, names.KEPT_SUBJECT, KEPT_SIZE, replicas)
+    # The hosts are told of new wishes by the server itself, as soon as it has stored them.
+    return config | {"republish": {"src": names.key_subject(names.WISHES), "dest": names.NEWS_SUBJECT}}
+
+
+def _bucket(name: str, subject: str, size: int, replicas: int) -> dict[str, Any]:
     return {
-        "name": names.KEYS_STREAM,
-        "subjects": [f"{names.KEYS_SUBJECT}.>"],
+        "name": name,
+        "subjects": [f"{subject}.>"],
         "max_msgs_per_subject": 1,
-        "max_bytes": KEYS_SIZE,
+        "max_bytes": size,
         "retention": "limits",
         "discard": "new",
         "storage": "file",
@@ -41,8 +53,6 @@ def keys_config(replicas: int = 1) -> dict[str, Any]:
         "allow_direct": True,
         "allow_msg_ttl": True,
         "deny_delete": False,
-        # The hosts are told of new wishes by the server itself, as soon as it has stored them.
-        "republish": {"src": names.key_subject(names.WISHES), "dest": names.NEWS_SUBJECT},
     }
 
 
@@ -111,8 +121,9 @@ async def prepare(
 async def _prepare_once(settings: Settings, size: int, replicas: int) -> None:
     from .broker import connected
 
-    data_size = (size - KEYS_SIZE) // _OTHER_SHARE * (_OTHER_SHARE - 1)
+    size -= KEYS_SIZE + KEPT_SIZE
+    data_size = size // _OTHER_SHARE * (_OTHER_SHARE - 1)
     async with connected(settings, "userevents init", replicas=replicas) as broker:
-        await broker.set_in_stream(names.KEYS_STREAM, {"republish": keys_config()["republish"]})
+        await broker.set_in_stream(names.KEPT_STREAM, {"republish": kept_config()["republish"]})
         await broker.make_stream(data_config(data_size, replicas))
-        await broker.make_stream(objects_config(size - KEYS_SIZE - data_size, replicas))
+        await broker.make_stream(objects_config(size - data_size, replicas))

@@ -42,8 +42,9 @@ class Put(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """Asks to remove what was stored with a sequence, if it is there still."""
+    """Asks to remove what a key was stored with under a sequence, if it is there still."""
 
+    key: str
     sequence: int
 
 
@@ -164,8 +165,8 @@ class Presence:
                 self._sent_lease(answer)
             case Put():
                 self._stored(question, answer)
-            case Remove(sequence):
-                self._removed(sequence, answer)
+            case Remove(key):
+                self._removed(key, answer)
 
     def _renewal(self) -> Put:
         value = json.dumps([self.incarnation, self._beat + 1]).encode()
@@ -222,7 +223,7 @@ class Presence:
                 yield Put(key, value)
         for key, entry in known.items():
             if key.startswith("user.") and key not in self._used:
-                yield Remove(entry.sequence)
+                yield Remove(key, entry.sequence)
         for key, value in self._persistent.items():
             if key in known:
                 self._announced.add(key)
@@ -238,9 +239,12 @@ class Presence:
         if self._known is None:
             return [Read(self.own_keys)]
         users: list[Question] = [
-            Remove(entry.sequence) for key, entry in self._known.items() if key.startswith("user.")
+            Remove(key, entry.sequence) for key, entry in self._known.items() if key.startswith("user.")
         ]
-        return users[:most] or [Remove(self._facts[0] or self._lease)]
+        last = (
+            (names.host_key(self.host), self._facts[0]) if self._facts[0] else (names.lease_key(self.host), self._lease)
+        )
+        return users[:most] or [Remove(*last)]
 
     def _stored(self, question: Put, answer: Answer) -> None:
         if answer is None or answer == CONFLICT:
@@ -252,17 +256,17 @@ class Presence:
         elif self._known is not None:
             self._known[question.key] = Entry(question.key, question.value, answer)
 
-    def _removed(self, sequence: int, answer: Answer) -> None:
+    def _removed(self, key: str, answer: Answer) -> None:
         if answer is None:
             self._known = None
             self._is_sure = not self.is_leaving
             return
-        if sequence == self._lease:
+        if key == names.lease_key(self.host):
             self._lease = self.joined = 0
-        elif sequence == self._facts[0]:
+        elif key == names.host_key(self.host):
             self._facts = (0, b"")
         elif self._known is not None:
-            self._known = {key: entry for key, entry in self._known.items() if entry.sequence != sequence}
+            self._known.pop(key, None)
 
 
 class Sweep:
@@ -296,7 +300,7 @@ class Sweep:
             self.removed += bool(answer)
         elif question == Read(names.lease_key(self.host)):
             self.is_done = bool(answer)
-            self._steps = [Remove(entry.sequence) for entry in self._read]
+            self._steps = [Remove(entry.key, entry.sequence) for entry in self._read]
         else:
             assert isinstance(answer, list)
             self._read += answer

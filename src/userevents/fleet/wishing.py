@@ -53,6 +53,6 @@ async def delete_event(broker: Broker, pattern: str) -> list[str]:
             if (entry := await broker.get(names.persist_key(one.event, one.layout, host))) is not None
         ]
         for entry in entries:
-            await broker.remove(entry.sequence)
+            await broker.remove(entry.key, entry.sequence)
         deleted += [declaration_of(entry) or one.event for entry in entries[:1]]
     return deleted
