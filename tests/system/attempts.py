@@ -21,7 +21,7 @@ from typing import Any, Final
 
 EVENTS: Final = ("tick", "inner", "big")
 KINDS: Final = ("fit", "cut", "too_large", "invalid", "reentry", "loose")
-"""What is to become of a call. `fit` may find a full ring; `loose`, of a signal handler, may be a re-entry as well."""
+"""What is to become of a call. `fit` may find a full ring; `loose`, such as of a handler, may be a re-entry as well."""
 LANES: Final = 4
 LANE_SHIFT: Final = 28
 KIND_SHIFT: Final = 24
@@ -107,9 +107,13 @@ class Attempts:
         self.cells[cell + 1] += 1
 
     def audit(self, name: str, arguments: tuple[object, ...]) -> None:
-        """Emit where a ring is about to be entered: in the middle of the first record's write."""
+        """Emit where a ring is about to be entered: in the middle of a record's write.
+
+        With no ring before it that is a re-entry; else this record may fit the page for which the other is too large.
+        """
         if name == "open" and "/rings/" in str(arguments[0]):
-            self.call("inner", "reentry", lambda n: (n,))
+            is_first = str(arguments[0]).endswith(".1")
+            self.call("inner", "reentry" if is_first else "loose", lambda n: (n,))
 
     def fit(self, count: int) -> None:
         """Usual calls."""
