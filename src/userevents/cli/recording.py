@@ -10,12 +10,12 @@ from typing import NamedTuple
 from ..control import Handle, InstanceControl
 from ..control import Tracer as TracerControl
 from ..control.events import Pattern
-from ..control.recorder import RawFile, StreamWriter, Totals
+from ..control.recorder import PART_SUFFIX, RawFile, StreamWriter, Totals
 from ..errors import NoTracer, Refused, Unusable
 from ..fields.near import instead
 from ..providers.environment import CALLS_VARIABLE, child_environment
 from ..session import directory
-from ..session.recorder_note import RecorderNote
+from ..session.recorder_note import RecorderNote, settle_notes
 from .attached import Attached
 from .console import TROUBLE, LiveLine, count, human_size, say, warn
 from .finish import finish, shift_files
@@ -55,6 +55,7 @@ class Recording:
     def __init__(self, wish: Wish, path: str | None) -> None:
         self._wish = wish
         self._path = path
+        settle_notes(directory.tracer_candidates(), wish.output + PART_SUFFIX)  # a killed recorder's, to be moved aside
         self._raw = RawFile(wish.output)
         self._writer = StreamWriter(self._raw, lambda: RawFile(wish.output), self._complete)
         self._line = LiveLine(enabled=not wish.quiet)
@@ -63,6 +64,7 @@ class Recording:
         self._rotating = False
         self._segments = 0
         self._rate = (time.monotonic(), 0, 0.0)
+        self._note: RecorderNote | None = None
         self._program: Program | None = None
         self._door = contextlib.ExitStack()
         self._apart = contextlib.ExitStack()
@@ -129,9 +131,10 @@ class Recording:
 
     def _record(self, tracing: Tracing, run: str) -> None:
         tracer = TracerControl(tracing.access)
-        instance = tracer.create_instance(f"record-{os.getpid()}-{run[:6]}")
+        name = f"record-{os.getpid()}-{run[:6]}"
+        instance = tracer.create_instance(name)
         stream = instance.stream()
-        note = self._writer.note = RecorderNote(directory.tracer_directories()[0], self._raw.path)
+        note = self._note = self._writer.note = RecorderNote(_place_of_notes(tracer), name, self._raw.path)
         try:
             self._set_up(instance, tracer, run)
             started = time.monotonic()
@@ -145,10 +148,12 @@ class Recording:
             raise
         finally:
             try:
-                instance.remove()
-            except (NoTracer, Refused):
-                pass  # it went with its tracer, or goes with our connection: what failed above is to be told, not this
-            note.remove()
+                with contextlib.suppress(Refused):  # then it goes with our connection; what failed above is to be told
+                    instance.remove()
+            except NoTracer:
+                note.leave()
+            else:
+                note.remove()
 
     def _set_up(self, instance: InstanceControl, tracer: TracerControl, run: str) -> None:
         """Tell the tracer whom and what to record."""
@@ -233,16 +238,17 @@ class Recording:
         while True:
             try:
                 data = stream.read(_READ_SIZE, timeout=timeout)
+                if data is None:
+                    return True
+                is_going_on = data != b"" and self._write(data)
             except NoTracer:
                 data = b""
-            if data is None:
-                return True
             if data == b"":
                 self._has_ended_by_itself = True
                 self._line.clear()
                 warn("the tracer has ended, and this recording with it; what it had handed on is kept")
                 return False
-            if not self._write(data):
+            if not is_going_on:
                 return False
             if self._stopped or (self._wish.max_size and self._raw_size() >= self._wish.max_size):
                 return True
@@ -253,9 +259,11 @@ class Recording:
         return file.size if file is not None else 0
 
     def _write(self, data: bytes) -> bool:
-        """Keep what came; on a full disk say so and return False."""
+        """Keep what came; on a full disk say so and return False. Raises `NoTracer` if another has taken its place."""
         try:
             self._writer.write(data)
+        except NoTracer:
+            raise
         except OSError as error:
             self._line.clear()
             warn(f"{error.strerror}: recording ends here; what was recorded is kept")
@@ -314,6 +322,8 @@ class Recording:
 
     def _complete(self, raw: RawFile) -> None:
         """Turn a complete raw file into the trace that was asked for."""
+        if self._note is not None:
+            self._note.settle()
         self._line.clear()
         self._rotating = False
         if self._segments:
@@ -348,6 +358,12 @@ class Recording:
                     signal.signal(number, self._stop)
                 say(f"staying for {count(others, 'other recorder')} that use this tracer (Ctrl-C ends them, too)")
             time.sleep(_TURN_S)
+
+
+def _place_of_notes(tracer: TracerControl) -> str:
+    """Return the directory of this user in which the next tracer will look for what we leave word of."""
+    ours, served = directory.tracer_directories(), tracer.info().get("directories")
+    return next((path for path in ours if isinstance(served, list) and path in served), ours[0])
 
 
 def _tell_totals(totals: Totals, seconds: float, output: str) -> None:

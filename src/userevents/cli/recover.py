@@ -19,6 +19,8 @@ def recover(file: str, output: str | None) -> None:
     """
     from ..errors import Malformed, Unusable
     from ..fields.escape import printable
+    from ..session.directory import tracer_candidates
+    from ..session.recorder_note import settle_notes
     from .console import count, fail, say, warn
     from .finish import merge
 
@@ -33,6 +35,7 @@ def recover(file: str, output: str | None) -> None:
         fail(printable(str(error)))
     except OSError as error:
         fail(printable(f"'{error.filename or file}': {error.strerror or error}"))
+    settle_notes(tracer_candidates(), file)  # which may be removed now
     for note in done.notes:
         warn(printable(note))
     for sentence in done.ledger.losses():

@@ -9,10 +9,11 @@ import fcntl
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 from ..buffer import stream
-from ..errors import Unusable
+from ..errors import NoTracer, Unusable
 from .events import EventName
 
 PART_SUFFIX = ".part"
@@ -92,6 +93,11 @@ class RawFile:
         """The open file."""
         return self._fd
 
+    @property
+    def inode(self) -> int:
+        """Which file it is, whatever its name."""
+        return os.fstat(self._fd).st_ino
+
     def cut(self, size: int) -> None:
         """Give up what lies behind the first `size` bytes."""
         os.ftruncate(self._fd, size)
@@ -119,10 +125,10 @@ class RawFile:
 
 
 class Note(Protocol):
-    """Who is told what a file is about to take in (session/recorder_note.py)."""
+    """Who is asked before a file takes something in (session/recorder_note.py)."""
 
-    def before_write(self, size: int) -> None:
-        """All of the file's first `size` bytes was given back; now more is written."""
+    def writing(self, size: int, inode: int) -> AbstractContextManager[bool]:
+        """Until it ends, the file is written to, whose first `size` bytes were given back; False if it must not be."""
 
     def add_stream(self, number: int, nonce: str) -> None:
         """A stream of the file is this session's."""
@@ -175,9 +181,7 @@ class StreamWriter:
                 pass
 
     def write(self, data: bytes) -> None:
-        """Take in whole frames as the tracer handed them out."""
-        if self.note is not None and self.file is not None:
-            self.note.before_write(self.file.size)
+        """Take in whole frames as the tracer handed them out. Raises `NoTracer` if another has taken its place."""
         start = offset = 0
         if data[:8] == stream.MAGIC and self.file is not None and self.file.size == 0:
             offset = stream.START.size
@@ -198,14 +202,19 @@ class StreamWriter:
         self._keep(memoryview(data)[start:])
 
     def _keep(self, frames: memoryview) -> None:
-        if frames and self.file is not None:
+        if not frames or self.file is None:
+            return
+        if self.note is None:
+            self.file.write(frames)
+            return
+        with self.note.writing(self.file.size, self.file.inode) as may_write:
+            if not may_write:
+                raise NoTracer("another tracer has taken its place")
             self.file.write(frames)
 
     def _begin(self) -> None:
         if self.file is None:
             self.file = self._next_file()
-            if self.note is not None:
-                self.note.before_write(0)
 
     def _end(self) -> None:
         file = self.file

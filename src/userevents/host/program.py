@@ -7,7 +7,7 @@ bits are set. To the instances it is a source of pages.
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..abi.ring_buffer import PAGE_DATA_SIZE
 from ..engine import Caller, Group, UserEvent
@@ -15,7 +15,6 @@ from ..errors import Malformed, Refused
 from ..instance import ProcessFacts
 from ..session import layout, locks, producer, ring
 from ..session.consumer import SessionFile
-from ..session.recorder_note import Kept
 from ..session.ring_file import Position, RingFile
 from ..session.ring_search import skip
 from . import process
@@ -145,10 +144,10 @@ class TracedProgram:
         if generation > max(self.rings, default=0):
             self._open_ring(generation)
 
-    def go_on_behind(self, kept: Kept) -> None:
-        """Leave out of the rings what an earlier tracer's recorder has in its file already."""
+    def go_on_behind(self, kept: Mapping[int, Position]) -> None:
+        """Leave out of the rings what an earlier tracer's recorder has in its file already, by their generations."""
         for generation, found in self.rings.items():
-            position = kept.get((self.session.header.nonce.hex(), generation))
+            position = kept.get(generation)
             if position is not None and found.position < position <= Position(found.head(), PAGE_DATA_SIZE):
                 found.move_to(position, found.records_before(position) if found.overwrites else 0)
                 found.acknowledge(position, found.passed)

@@ -12,7 +12,7 @@ from ..engine import Group
 from ..errors import Malformed
 from ..instance import Instance, parse_request
 from ..session import producer
-from ..session.recorder_note import Kept, kept_by_the_dead
+from ..session.recorder_note import Notes
 from .admission import Admission, Key, is_session
 from .clocks import TraceClocks
 from .counts import Snapshot
@@ -57,7 +57,7 @@ class Programs:
         self._max_ring_pages = max_ring_pages
         self._log = log
         self._places = places
-        self._kept: Kept = {}
+        self._notes = Notes(instances.__contains__, places.acting, log)
         self._programs: dict[Key, TracedProgram] = {}
         self.views = Views(ring_pages, natives)
         self._flights = Flights(log)
@@ -69,10 +69,8 @@ class Programs:
         self._changes = -1
 
     def serve(self, directories: Iterable[str]) -> None:
-        """Look in these directories, too, in which killed recorders may have left word of what they have."""
-        for place in directories:
-            with self._places.acting(place), contextlib.suppress(OSError):
-                self._kept.update(kept_by_the_dead(place))
+        """Look in these directories, too, in which earlier tracers' recorders may have left word of what they have."""
+        self._notes.look(directories)
 
     def touch(self, directory: str, name: str) -> None:
         """Something happened to a session: look at it in the next turn."""
@@ -118,7 +116,8 @@ class Programs:
                     self._refuse(key, error) if program is None else self._give_up(program, error)
 
     def _adopt(self, key: tuple[str, str]) -> None:
-        if not self.admission.admits(key):
+        kept = self._notes.of(key[1]) if self.admission.admits(key) else None
+        if kept is None:
             return
         try:
             program = TracedProgram(*key, self._numbers + 1, self._group)
@@ -131,7 +130,7 @@ class Programs:
         self.views.add(program)
         if program.pidfd >= 0:
             self._loop.watch(program.pidfd, lambda: self._ended(program), None)
-        program.go_on_behind(self._kept)
+        program.go_on_behind(kept)
         fresh = program.new_declarations()
         self._update_views(program)
         if fresh:
@@ -328,6 +327,7 @@ class Programs:
     def tick(self) -> None:
         """Look after the living, and hand out the counts so far."""
         self.feed.tick()
+        self._notes.forget()
         names: dict[int, dict[int, str]] = {}
         for program, views in self.views:
             program.look()

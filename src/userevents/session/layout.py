@@ -163,6 +163,11 @@ def pages_for(size: int) -> int:
     return min(1 << (wanted - 1).bit_length(), MAX_RING_PAGES)
 
 
+def session_nonce(name: str) -> str:
+    """Return the nonce (hex) in the name of a session file."""
+    return name.removesuffix(SESSION_SUFFIX).partition("-")[2]
+
+
 def ring_name(session_name: str, generation: int) -> str:
     """Return the name of a session's ring file, relative to the runtime directory."""
     stem = session_name.removesuffix(SESSION_SUFFIX)
