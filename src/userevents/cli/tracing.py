@@ -81,10 +81,13 @@ class Tracing:
         return self.tracer is not None
 
     def environment(self) -> dict[str, str]:
-        """What programs that we start need in their environment to find our tracer and not the system's beside it."""
+        """What programs that we start need in their environment to find our tracer and not the system's beside it.
+
+        Where that one runs it makes a directory for this user when it first sees one, at any moment from now on.
+        """
         served = self.tracer.directories if self.tracer is not None else []
-        first = directory.candidates()[0]
-        return {"USEREVENTS_DIR": served[0]} if served and first not in served and os.path.lexists(first) else {}
+        is_beside = os.path.lexists(directory.SYSTEM)
+        return {"USEREVENTS_DIR": served[0]} if served and is_beside and directory.candidates()[0] not in served else {}
 
     def clients(self) -> int:
         """Return how many other processes use our tracer now."""
