@@ -15,7 +15,7 @@ from userevents.formats.finish import finish_recording
 from userevents.formats.host_clock import HostClock, Sample
 from userevents.formats.hosts import Host
 from userevents.formats.model import PIDS_A_HOST
-from userevents.formats.order import placed
+from userevents.formats.order import Shown, placed
 from userevents.formats.recording import Recording
 
 SECOND = 10**9
@@ -308,6 +308,8 @@ def test_an_order_is_in_doubt_where_two_clocks_are_not_known_well_enough(trace: 
     assert [one.in_doubt for one in placed(records, hosts)] == [False] + [True] * 19
     alone = [one for one in records if one.pid and one.pid < 2 * PIDS_A_HOST]
     assert not any(one.in_doubt for one in placed(alone, hosts))
+    shown = Shown()  # a live view shows window after window, and an order is in doubt across their ends, too
+    assert [next(placed([record], hosts, shown)).in_doubt for record in records] == [False] + [True] * 19
 
 
 def _opened(data: bytes) -> Trace:

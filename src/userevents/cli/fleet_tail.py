@@ -59,8 +59,11 @@ class _Lines:
     """Writes the records of windows as lines."""
 
     def __init__(self, as_json: bool, limit: int | None) -> None:
+        from ..formats.order import Shown
+
         self._as_json = as_json
         self._left = limit
+        self._shown = Shown()
 
     def show(self, window: "Window") -> bool:
         """Write a window's records; False when there were enough."""
@@ -70,7 +73,7 @@ class _Lines:
         if not window.records:
             return True
         line = host_line if self._as_json else host_table_line
-        for each in placed(window.trace.records(), window.trace.hosts):
+        for each in placed(window.trace.records(), window.trace.hosts, self._shown):
             if self._left == 0:
                 break
             sys.stdout.write(f"{line(each.at_home, each.name, each.in_doubt)}\n")

@@ -4,6 +4,7 @@ Two records of different hosts are in doubt where their times are closer than bo
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from .hosts import Host, pids_a_host
@@ -44,23 +45,39 @@ def uncertainty_ns(host: Host) -> int:
     return _UNKNOWN_NS if host.uncertainty_ns is None else host.uncertainty_ns
 
 
-def placed(records: Iterable[Record], hosts: Iterable[Host]) -> Iterator[Placed]:
-    """Yield records that come in order of time with their hosts, and say whose place is in doubt."""
+@dataclass(slots=True)
+class Shown:
+    """Until when a record may have happened that was shown: the latest of all hosts, and of any but its host."""
+
+    until_ns: int = _NEVER
+    host: int = 0
+    other_ns: int = _NEVER
+
+    def take(self, host: int, ts_ns: int, known_ns: int) -> bool:
+        """A host's record is shown next; returns whether it may have come before one of another host."""
+        in_doubt = ts_ns - known_ns < (self.other_ns if host == self.host else self.until_ns)
+        until_ns = ts_ns + known_ns
+        if host == self.host:
+            self.until_ns = max(self.until_ns, until_ns)
+        elif until_ns > self.until_ns:
+            self.until_ns, self.host, self.other_ns = until_ns, host, self.until_ns
+        else:
+            self.other_ns = max(self.other_ns, until_ns)
+        return in_doubt
+
+
+def placed(records: Iterable[Record], hosts: Iterable[Host], shown: Shown | None = None) -> Iterator[Placed]:
+    """Yield records that come in order of time with their hosts, and say whose place is in doubt.
+
+    `shown` goes from trace to trace where those are shown one after the other.
+    """
     by_number = {host.number: host for host in hosts}
     block = pids_a_host(by_number.values())
     known_ns = {number: uncertainty_ns(host) for number, host in by_number.items()}
-    # Until when a record may have happened that was shown: the latest of all hosts, and of any but its host.
-    until_ns, of, other_ns = _NEVER, 0, _NEVER
+    shown = shown or Shown()
     for record in records:
         host = None if record.pid is None else by_number.get(record.pid // block)
         if host is None:
             yield Placed(record, None, False)
             continue
-        known = known_ns[host.number]
-        yield Placed(record, host, record.ts_ns - known < (other_ns if host.number == of else until_ns))
-        if host.number == of:
-            until_ns = record.ts_ns + known
-        elif record.ts_ns + known > until_ns:
-            until_ns, of, other_ns = record.ts_ns + known, host.number, until_ns
-        else:
-            other_ns = max(other_ns, record.ts_ns + known)
+        yield Placed(record, host, shown.take(host.number, record.ts_ns, known_ns[host.number]))
