@@ -78,7 +78,8 @@ def test_a_recording_of_two_hosts_is_one_trace_whose_ledger_balances(writing: Fl
         assert ledger.is_balanced
         assert not trace.notes
         assert {host.name for host in trace.hosts} == {"web-1", "web-2"}
-        assert all(host.uncertainty_ns is not None and host.uncertainty_ns < 10**8 for host in trace.hosts)
+        # On one machine the clocks are one.
+        assert all(host.uncertainty_ns and abs(host.offset_ns) <= host.uncertainty_ns for host in trace.hosts)
         for number in (1, 2):
             found = [record.values["n"] for record in trace.records() if record.values["of"] == number]
             assert len(found) > 100
@@ -128,7 +129,14 @@ def test_tail_and_query_show_both_hosts_live(writing: Fleet) -> None:
     records = [json.loads(line) for line in out.splitlines()]
     assert len(records) == 1500
     assert {record["host"] for record in records} == {"web-1", "web-2"}
-    assert [record["ts_ns"] for record in records] == sorted(record["ts_ns"] for record in records)
+    for host in ("web-1", "web-2"):
+        ticks = [record["fields"]["n"] for record in records if record["host"] == host]
+        assert ticks == list(range(ticks[0], ticks[0] + len(ticks))) or "came late" in err, err
+    latest = {"web-1": 0, "web-2": 0}
+    for record in records:
+        before_ns = max(ts_ns for host, ts_ns in latest.items() if host != record["host"])
+        assert record["ts_ns"] >= before_ns or record["order_in_doubt"]
+        latest[record["host"]] = max(latest[record["host"]], record["ts_ns"])
     out, err = query.communicate(timeout=40)
     assert query.returncode == 0, err
     rows = [json.loads(line) for line in out.splitlines()]
@@ -223,9 +231,9 @@ def test_times_of_hosts_with_other_clocks_are_those_of_one(fleet: Fleet, tmp_pat
     _, err = recorder.communicate(timeout=30)
     with open_trace(str(out)) as trace:
         found = list(placed(trace.records(), trace.hosts))
-        offsets = {host.name: host.offset_ns / 1e9 for host in trace.hosts}
-        assert offsets["ahead"] == pytest.approx(-5000, abs=0.1)
-        assert offsets["web-1"] == pytest.approx(0, abs=0.1)
+        wrong = {host.name: abs(host.offset_ns + 5000 * 10**9 * (host.name == "ahead")) for host in trace.hosts}
+        assert wrong.keys() >= {"ahead", "web-1"}
+        assert all(host.uncertainty_ns and wrong[host.name] <= host.uncertainty_ns for host in trace.hosts)
         assert sorted(int(str(one.record.values["n"])) for one in found) == list(range(40)), err
         ledger = trace.ledger
         assert ledger is not None
