@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks that this file obeys."""
     config.addinivalue_line("markers", f"time_limit(seconds): let this test take longer than {TIME_LIMIT:.0f} s")
     config.addinivalue_line("markers", "leaves_files(reason): do not look for files left in runtime_dir")
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as where a shell starts us in the background: what is
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # started here has to end at Ctrl-C as ever
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -85,7 +85,7 @@ def contents(path: Path) -> dict[tuple[int, int], int]:
 
 
 def shift_of(written: list[int], start: int, stop: int, since_ns: int, until_ns: int) -> int:
-    """How far a window's part was moved, at both ends alike: of what was written, from `start` to before `stop` came."""
+    """How far a part was moved, at both ends alike: of what was written, from `start` to before `stop` came."""
     first, last = written[start], written[stop - 1]
     least, most = last - until_ns + 1, first - since_ns
     if start:
