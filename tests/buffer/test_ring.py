@@ -171,37 +171,6 @@ def test_other_pages_hold_about_as_much_and_forget_what_was_there() -> None:
     assert len(page) == 8192
 
 
-@pytest.mark.parametrize("size", [9, 12, 100, 300])
-@pytest.mark.parametrize("more", [1, 3, 50, 1000])
-def test_the_last_record_can_be_made_longer(size: int, more: int) -> None:
-    """As if it had been written so; the next one counts its time from it."""
-    pieces, whole = CpuRing(4), CpuRing(4)
-    body, rest = bytes(range(1, 250)) * 2, bytes(reversed(range(1, 250))) * 5
-    for ring in (pieces, whole):
-        ring.write(5, b"first one", overwrite=True)
-    pieces.write(7, body[:size], overwrite=True)
-    assert pieces.extend(body[:size], rest[:more])
-    whole.write(7, body[:size] + rest[:more], overwrite=True)
-    for ring in (pieces, whole):
-        ring.write(9, b"last one!", overwrite=True)
-    assert list(pieces) == list(whole)
-    assert pieces.read_page() == whole.read_page()
-
-
-def test_a_record_that_is_not_the_last_or_was_read_or_has_no_room_stays_as_it_is() -> None:
-    """Nobody has seen two versions of it."""
-    ring = CpuRing(4)
-    ring.write(1, b"a" * 20, overwrite=True)
-    ring.write(2, b"b" * 20, overwrite=True)
-    assert not ring.extend(b"a" * 20, b"more")
-    assert not ring.extend(b"b" * 20, bytes(4060))
-    assert [record.body for record in ring] == [b"a" * 20, b"b" * 20]
-    ring.consume()
-    ring.consume()
-    assert not ring.extend(b"b" * 20, b"more")
-    assert not CpuRing(4).extend(b"b" * 20, b"more")
-
-
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_the_appender_writes_what_write_writes(overwrite: bool) -> None:
     """In C or in Python: whatever the sizes, the times and what happens to the ring in between."""

@@ -22,6 +22,20 @@ DEVICE: Final = Path("/dev/fuse")
 TRACING: Final = Path("/sys/kernel/tracing")
 NOBODY: Final = 65534
 
+MANY_VECTORS: Final = f"""
+import ctypes, os, struct, time
+fd, libc = os.open("{TRACING}/user_events_data", os.O_RDWR), ctypes.CDLL(None)
+word, name = ctypes.c_uint32(), ctypes.create_string_buffer(b"long __rel_loc char[] text")
+call = struct.pack("<IBBHQQI", 28, 0, 4, 0, ctypes.addressof(word), ctypes.addressof(name), 0)
+assert not libc.ioctl(fd, ctypes.c_ulong(0xC0082A00), ctypes.create_string_buffer(call))
+while not word.value:
+    time.sleep(0.001)
+letters = [bytes((97 + number % 26,)) for number in range(780)]
+for _ in range(5):
+    assert os.writev(fd, [struct.pack("<iI", 0, 781 << 16), *letters, bytes(1)]) == 789
+"""
+"""A native program in Python: the event ``long``, five times, each letter of its text in a vector of its own."""
+
 
 class Mount:
     """A running ``userevents mount``."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doors.servers import MANY_VECTORS
 from tests.system.conftest import COMMAND, TICK
 
 pytestmark = pytest.mark.usefixtures("fuse", "runtime_dir")
@@ -118,6 +119,12 @@ def test_a_registration_that_fails_before_its_declaration_is_read_is_told() -> N
     assert re.search(rf"'beat u32 number' {who} \[EINVAL\] an enable word of 2 bytes", told)
     assert re.search(rf"a registration {who} \[EFAULT\] the \d+ bytes at 0x0 cannot be read", told)
     assert re.search(rf"a registration {who} \[EINVAL\] a structure of 8 bytes", told)
+
+
+def test_a_writev_of_many_vectors_comes_whole() -> None:
+    """The kernel sends it in parts; its record is looked at once, with all that it has."""
+    wanted = ("long==5", 'long.text ~ "*z" == 5', 'long.text ~ "*zz*" == 0')
+    assert "3 expectations met" in expect(*wanted, program=python(MANY_VECTORS), code=0).stderr
 
 
 def test_a_programs_own_failure_wins_and_both_are_told() -> None:

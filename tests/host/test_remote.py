@@ -1,15 +1,20 @@
 """The memory of another process, with pages that are not there or not its own to write: what goes in one call."""
 
 import ctypes
+import gc
 import mmap
 import os
 import signal
 import struct
+import threading
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import pytest
 
+from tests.conftest import PATIENCE
 from userevents.abi import user_events as uapi
 from userevents.engine import Fault
 from userevents.host import memory_file, remote
@@ -121,6 +126,48 @@ def test_guarded_memory_is_not_touched_before_its_time(other: Other) -> None:
         assert other.memory.read_both(other.good, 4, other.read_only) == (b"good", None)
     finally:
         guards.close()
+
+
+def test_memory_that_answers_late_has_still_where_to_put_its_answer(
+    other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was late is let go of, but for what the kernel will store to when the page comes after all."""
+    answers, stored = threading.Event(), threading.Event()
+    guards = Guards(os.geteuid(), lambda level, message: None)
+    memory = RemoteMemory(other.memory.pid, guards.of(os.geteuid() + 12345))
+
+    def late(*_: object, **__: object) -> int:
+        answers.wait()
+        stored.set()
+        return -1
+
+    monkeypatch.setattr(remote, "_readv", late)
+    monkeypatch.setattr(memory_file, "move", late)
+    with pytest.raises(Fault):
+        memory.read(other.good, 4)
+    still_there = weakref.ref(memory)
+    del memory
+    gc.collect()
+    assert still_there() is not None
+    answers.set()
+    assert stored.wait(10 * PATIENCE)
+    deadline = time.monotonic() + 10 * PATIENCE
+    while still_there() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert still_there() is None
+    guards.close()
+
+
+def test_pieces_are_gathered_in_order_or_not_at_all(other: Other) -> None:
+    """As many as a call may write; one that cannot be read leaves nothing."""
+    many = [(other.good + 3 - number % 4, 1) for number in range(1000)]
+    assert other.memory.gather(many) == b"doog" * 250
+    assert other.memory.gather([(other.good, 2), (other.read_only, 4), (other.good, 0)]) == b"goread"
+    assert other.memory.gather([(other.good + PAGE - 1, 2)]) == b".r"
+    assert other.memory.gather([]) == b""
+    for wrong in ((other.none, 1), (8, 1), (1 << 63, 1), (other.good, 4097)):
+        with pytest.raises(Fault):
+            other.memory.gather([(other.good, 2), wrong])
 
 
 def test_bits_of_pages_that_may_not_be_written_are_left(other: Other) -> None:

@@ -50,9 +50,11 @@ class Machine(NamedTuple):
     open: int
     openat: int
     ioctl: int
+    writev: int
+    pwritev2: int
 
 
 MACHINES: Final = {
-    "x86_64": Machine(0xC000003E, 317, 2, 257, 16),
-    "aarch64": Machine(0xC00000B7, 277, -1, 56, 29),
+    "x86_64": Machine(0xC000003E, 317, 2, 257, 16, 20, 328),
+    "aarch64": Machine(0xC00000B7, 277, -1, 56, 29, 66, 287),
 }

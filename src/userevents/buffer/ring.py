@@ -16,12 +16,11 @@ from ..abi.ring_buffer import (
     PAGE_SIZE,
     STAMP_BITS,
     TYPE_LEN_BITS,
-    TYPE_LEN_MASK,
     TYPE_LEN_TIME_STAMP,
 )
 from ..errors import Malformed
 from .native import PageState, RingState, native
-from .page import PageBuilder, encoded, records
+from .page import PageBuilder, records
 
 MIN_PAGES = 2
 _STAMP: Final = Struct("<II")
@@ -71,22 +70,6 @@ class _Tail(PageState, PageBuilder):
             return True
         self._used, self.last_ns = start, last_ns
         return False
-
-    def extend(self, body: bytes, more: bytes) -> bool:
-        """Put `more` behind the body of the last record; False where that is not `body`, or there is no room."""
-        kind, tail = encoded(body)
-        start = self._used - 4 - len(tail)
-        if start < PAGE_HEADER_SIZE or self._page[start + 4 : self._used] != tail:
-            return False
-        (word,) = _WORD.unpack_from(self._page, start)
-        longer_kind, longer = encoded(body + more)
-        end = start + 4 + len(longer)
-        if word & TYPE_LEN_MASK != kind or end > self._size:
-            return False
-        _WORD.pack_into(self._page, start, word & ~TYPE_LEN_MASK | longer_kind)
-        self._page[start + 4 : end] = longer
-        self._used = end
-        return True
 
 
 class CpuRing(RingState):
@@ -193,10 +176,6 @@ class CpuRing(RingState):
             return True
 
         return append
-
-    def extend(self, body: bytes, more: bytes) -> bool:
-        """Make the last record longer, which has this body; False where another came, it was read, or has no room."""
-        return self._tail_entries > self._tail_read and self._tail.extend(body, more)
 
     def discard(self) -> None:
         """A record that had its place was given up: the next one cannot count its time from the one before it.

@@ -69,7 +69,7 @@ def expecting(tracer: Tracer, expectations: list[Expectation]) -> Iterator[Obser
         yield observed
     finally:
         _catch_up(tracer)
-        observed.lost = tracer.loop.call(tracer.lost) - lost_before
+        observed.lost = tracer.loop.call(tracer.lost) - lost_before + watch.lost
         tracer.loop.call(lambda: tracer.remove_instance(watch.name))
 
 

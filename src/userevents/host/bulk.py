@@ -14,7 +14,7 @@ from ..abi.ring_buffer import MAX_BODY_SIZE
 from ..engine import Group, OpenFile, UserEvent, Writer
 from ..errors import Refused
 from ..fields import min_payload
-from ..instance import Instance, Intake
+from ..instance import Instance, Intake, lose_records
 from ..instance.body import record_body
 from . import process
 from .clocks import TraceClocks
@@ -92,14 +92,7 @@ class BulkWriter:
         self.lost["ring full"] += count
         if not 0 <= index < len(table.events):
             return
-        event = table.events[index]
-        for instance in self._instances.values():
-            if not instance.attached(event):
-                continue
-            if self._natives is not None and instance.tap is not None and instance.streams(event):
-                self._natives.give_up(instance, event, self.writer(pid), count)
-            if instance.feeds(event) and instance.rings is not None:
-                instance.rings[0].dropped += count
+        lose_records(table.events[index], self.writer(pid), count)
 
     def _write_each(self, table: OpenFile, index: int, pid: int, written: Written) -> None:
         """The long way: one write after the other, each at its time."""

@@ -9,7 +9,10 @@ import ctypes
 import errno
 import functools
 import os
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 
 _FORBIDDEN = (errno.EPERM, errno.ENOSYS)
 
@@ -27,31 +30,50 @@ def move(fd: int, pid: int, buffer: bytearray, pieces: Sequence[tuple[int, int]]
 
     `fd` is an open ``/proc/PID/mem``. A piece that may not be touched as a whole ends it.
     """
-    moved, whole = 0, memoryview(buffer)
-    for addr, size in pieces:
-        part = whole[moved : moved + size]
-        try:
-            if not _may(pid, addr, addr + size, "w" if writes else "r"):
-                break
-            if (os.pwrite(fd, part, addr) if writes else os.preadv(fd, [part], addr)) != size:
-                break
-        except OSError:
-            break
-        moved += size
+    moved, whole, wanted = 0, memoryview(buffer), "w" if writes else "r"
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as lines:
+            areas = _Areas(lines)
+            for addr, size in pieces:
+                if not areas.may(addr, addr + size, wanted):
+                    break
+                part = whole[moved : moved + size]
+                if (os.pwrite(fd, part, addr) if writes else os.preadv(fd, [part], addr)) != size:
+                    break
+                moved += size
+    except OSError:
+        pass
     return moved or -1
 
 
-def _may(pid: int, start: int, end: int, wanted: str) -> bool:
-    """Whether the process may touch all from `start` to `end` so, as its map has it. Raises `OSError`."""
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
-        for line in maps:
-            area, modes, _ = line.split(" ", 2)
-            low, _, high = area.partition("-")
-            if int(high, 16) <= start:
+class _Areas:
+    """A process's map, read from its `lines` as far as it is asked about."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._unread = map(_area, lines)
+        self._read: list[tuple[int, int, str]] = []
+
+    def may(self, start: int, end: int, wanted: str) -> bool:
+        """Whether the process may touch all from `start` to `end` so. Raises `OSError`."""
+        known = self._read[bisect_right(self._read, start, key=itemgetter(1)) :]
+        for low, high, modes in chain(known, self._more()):
+            if high <= start:
                 continue
-            if int(low, 16) > start or wanted not in modes:
+            if low > start or wanted not in modes:
                 return False
-            start = int(high, 16)
+            start = high
             if start >= end:
                 return True
-    return False
+        return False
+
+    def _more(self) -> Iterator[tuple[int, int, str]]:
+        for area in self._unread:
+            self._read.append(area)
+            yield area
+
+
+def _area(line: str) -> tuple[int, int, str]:
+    """Begin, end and modes of an area."""
+    place, modes, _ = line.split(" ", 2)
+    low, _, high = place.partition("-")
+    return int(low, 16), int(high, 16), modes

@@ -44,7 +44,7 @@ class Natives:
     def listen(self, instance: Instance) -> None:
         """Record what doors write for an instance."""
         self._views[instance] = {}
-        instance.tap = partial(self.take, instance)
+        instance.tap, instance.tell_lost = partial(self.take, instance), partial(self.give_up, instance)
 
     def meet(self, pid: int) -> NativeProgram:
         """A process registers or writes: know it from now on."""
@@ -115,7 +115,7 @@ class Natives:
         for view in self._streamed(instance):
             view.tell_ledger()
         self._views.pop(instance, None)
-        instance.tap = None
+        instance.tap = instance.tell_lost = None
 
     def forget(self, instance: Instance) -> None:
         """The instance is removed."""

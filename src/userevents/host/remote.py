@@ -9,7 +9,7 @@ allows.
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from types import ModuleType
 from typing import Final, TypeVar
@@ -31,12 +31,15 @@ T = TypeVar("T")
 _PAGE: Final = 4096
 ADDRESS_END: Final = 1 << 63
 """What pread takes; no program has memory up there."""
-_BUFFER_SIZE: Final = 4096
+BUFFER_SIZE: Final = 4096
+"""The most that is moved at once."""
+_VECTOR: Final = Struct("@PN")
+"""struct iovec."""
 _VECTORS: Final = Struct("@PNPNPN")
-"""Three struct iovec: here, there, and where else there."""
-_THERE: Final = 2 * Struct("@P").size
-"""Offset of the second."""
+"""Three of them: here, there, and where else there."""
 _Arguments = tuple[ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+_PIECES: Final = 4
+"""Which of them says how many pieces there are."""
 _libc = ctypes.CDLL(None)
 _readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
 _readv.restype = _writev.restype = ctypes.c_ssize_t  # arguments are ready-made: converting them takes a third of a call
@@ -48,7 +51,7 @@ class RemoteMemory:
     def __init__(self, pid: int, guard: Guard | None = None) -> None:
         self.pid = pid
         self.guard = guard
-        self._buffer = bytearray(_BUFFER_SIZE)
+        self._buffer = bytearray(BUFFER_SIZE)
         self._vectors = bytearray(_VECTORS.size)
         self._buffer_at = _address(self._buffer)
         self._one, self._two = _arguments(pid, self._vectors, 1), _arguments(pid, self._vectors, 2)
@@ -83,7 +86,7 @@ class RemoteMemory:
         """The `size` bytes at `addr`."""
         if self._native is not None and self.guard is None:
             found: bytes | None = None
-            if self._fd >= 0 and addr < ADDRESS_END and size <= _BUFFER_SIZE:
+            if self._fd >= 0 and addr < ADDRESS_END and size <= BUFFER_SIZE:
                 found = self._native.read(self.pid, addr, size)
             if found is None:
                 raise Fault
@@ -91,9 +94,20 @@ class RemoteMemory:
         self._transfer(_readv, addr, size)
         return bytes(self._buffer[:size])
 
+    def gather(self, pieces: Sequence[tuple[int, int]]) -> bytes:
+        """The bytes of pieces (address, size), one behind the other: `BUFFER_SIZE` at most, of 1,024 pieces at most."""
+        whole = sum(size for _, size in pieces)
+        if self._fd < 0 or whole > BUFFER_SIZE or any(addr >= ADDRESS_END for addr, _ in pieces):
+            raise Fault
+        vectors = bytearray(b"".join(_VECTOR.pack(*piece) for piece in ((self._buffer_at, whole), *pieces)))
+        arguments = _arguments(self.pid, vectors, len(pieces))
+        if whole and self._call(_readv, arguments, vectors) != whole:
+            raise Fault
+        return bytes(self._buffer[:whole])
+
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at `addr`."""
-        if len(data) > _BUFFER_SIZE:
+        if len(data) > BUFFER_SIZE:
             raise Fault
         if self._native is not None and self.guard is None:
             if self._fd < 0 or addr >= ADDRESS_END or not self._native.write(self.pid, addr, data):
@@ -108,7 +122,7 @@ class RemoteMemory:
         Guarded memory is not touched before its time: a byte that never comes would keep what comes before it.
         """
         if self._native is not None and self.guard is None:
-            if self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and size < _BUFFER_SIZE:
+            if self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and size < BUFFER_SIZE:
                 both: tuple[bytes, int] | None = self._native.read_both(self.pid, addr, size, other)
                 if both is not None:
                     return both
@@ -126,7 +140,7 @@ class RemoteMemory:
     def write_both(self, addr: int, byte: int, other: int, data: bytes) -> None:
         """Store a byte at `addr`, then `data` at `other`; a `Fault` is the byte's: whether `data` went is not told."""
         if self._native is not None and self.guard is None:
-            is_there = self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and len(data) < _BUFFER_SIZE
+            is_there = self._fd >= 0 and addr < ADDRESS_END and other < ADDRESS_END and len(data) < BUFFER_SIZE
             if not is_there or not self._native.write_both(self.pid, addr, byte, other, data):
                 raise Fault
             return
@@ -165,34 +179,29 @@ class RemoteMemory:
         self.write(addr, self.read(addr, 1))
 
     def _transfer(self, call: "ctypes._NamedFuncPointer", addr: int, size: int) -> None:
-        if self._fd < 0 or addr >= ADDRESS_END or size > _BUFFER_SIZE:
+        if self._fd < 0 or addr >= ADDRESS_END or size > BUFFER_SIZE:
             raise Fault
         _VECTORS.pack_into(self._vectors, 0, self._buffer_at, size, addr, size, 0, 0)
-        if size and self._call(call, self._one) != size:
+        if size and self._call(call, self._one, self._vectors) != size:
             raise Fault
 
     def _move(self, call: "ctypes._NamedFuncPointer", addr: int, size: int, other: int, more: int) -> int:
         """Transfer two pieces in one call; returns how many bytes of both were, -1 for none."""
         whole = size + more
-        if self._fd < 0 or addr >= ADDRESS_END or other >= ADDRESS_END or whole > _BUFFER_SIZE:
+        if self._fd < 0 or addr >= ADDRESS_END or other >= ADDRESS_END or whole > BUFFER_SIZE:
             return -1
         _VECTORS.pack_into(self._vectors, 0, self._buffer_at, whole, addr, size, other, more)
-        return self._call(call, self._two)
+        return self._call(call, self._two, self._vectors)
 
-    def _call(self, call: "ctypes._NamedFuncPointer", arguments: _Arguments) -> int:
-        if self._by_file:
-            return self._call_by_file(writes=call is _writev, is_two=arguments is self._two)
-        if self.guard is None:
-            moved: int = call(*arguments)
-            return moved
-        return self._guarded(self.guard, lambda: int(call(*arguments)))
-
-    def _call_by_file(self, *, writes: bool, is_two: bool) -> int:
-        _, _, addr, size, other, more = _VECTORS.unpack(self._vectors)
-        pieces = [(addr, size), (other, more)] if is_two else [(addr, size)]
+    def _call(self, call: "ctypes._NamedFuncPointer", arguments: _Arguments, vectors: bytearray) -> int:
+        """Make one of the two calls; whoever is late keeps what the kernel may still store to."""
 
         def move() -> int:
-            return memory_file.move(self._fd, self.pid, self._buffer, pieces, writes=writes)
+            if self._by_file:
+                pieces = list(_VECTOR.iter_unpack(vectors))[1 : 1 + arguments[_PIECES].value]
+                return memory_file.move(self._fd, self.pid, self._buffer, pieces, writes=call is _writev)
+            moved: int = call(*arguments)
+            return moved
 
         return move() if self.guard is None else self._guarded(self.guard, move)
 
@@ -256,8 +265,8 @@ def _way_to_memory() -> str:
 
 def _arguments(pid: int, vectors: bytearray, pieces: int) -> _Arguments:
     """What both calls take, for so many pieces there."""
-    here, count = _address(vectors), ctypes.c_ulong
-    return ctypes.c_int(pid), ctypes.c_void_p(here), count(1), ctypes.c_void_p(here + _THERE), count(pieces), count(0)
+    here, at, count = _address(vectors), ctypes.c_void_p, ctypes.c_ulong
+    return ctypes.c_int(pid), at(here), count(1), at(here + _VECTOR.size), count(pieces), count(0)
 
 
 def _address(buffer: bytearray) -> int:

@@ -15,7 +15,7 @@ from .queue import STREAM_LIMIT, StreamQueue
 from .recorder import Recorder
 from .requests import Request, parse_request
 from .selection import ProcessFacts, Selection
-from .sink import Sink, extend_record, find_sink
+from .sink import Sink, find_sink, lose_records
 from .trigger_context import FILTER_LOCATION, TriggerContext
 from .watch import Watch
 
@@ -45,10 +45,10 @@ __all__ = [
     "Subscription",
     "TriggerContext",
     "Watch",
-    "extend_record",
     "find_sink",
     "header",
     "latency_header",
+    "lose_records",
     "lost_line",
     "mark_body",
     "parse_pids",

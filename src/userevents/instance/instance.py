@@ -50,6 +50,8 @@ class Instance:
         self.stream = StreamQueue()
         self.tap: Tap | None = None
         """Where writes through the tree go that the stream is to have."""
+        self.tell_lost: Callable[[UserEvent, Writer, int], None] | None = None
+        """Where to count those of them that were lost on their way."""
         self.changes = 0
         """Grows with every change of what is enabled, wanted or selected."""
         self.request = ""

@@ -69,12 +69,12 @@ def _tapped(event: UserEvent, writer: Writer, taps: list[Tap]) -> Sink:
     return put
 
 
-def extend_record(event: UserEvent, writer: Writer, payload: bytes, more: bytes) -> bool:
-    """Put `more` behind the payload of the record that was written last; False where any instance has it no more.
-
-    For a write that comes in pieces: whoever has looked at the record has seen its first piece only.
-    """
-    body = record_body(event.id, writer.tid, payload)
-    takers = [probe for probe in event.probes if isinstance(probe, Instance) and probe.rings is not None]
-    done = [probe.rings[writer.cpu].extend(body, more) for probe in takers if probe.rings is not None]
-    return bool(done) and all(done)
+def lose_records(event: UserEvent, writer: Writer, count: int) -> None:
+    """Count records that were written and did not come, or not whole, wherever they would have been kept."""
+    for probe in event.probes:
+        if not isinstance(probe, Instance):
+            continue
+        if probe.tell_lost is not None and probe.streams(event):
+            probe.tell_lost(event, writer, count)
+        if probe.feeds(event) and probe.rings is not None:
+            probe.rings[writer.cpu].dropped += count

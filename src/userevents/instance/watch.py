@@ -52,6 +52,11 @@ class Watch(Instance):
         """Always: programs must be known before they declare anything, or their first records would be missed."""
         return True
 
+    @property
+    def lost(self) -> int:
+        """Records that were written and did not come, or not whole."""
+        return sum(ring.dropped for ring in self.recorder.rings)
+
     def judges(self, event: UserEvent) -> bool:
         """Always: every record is looked at here."""
         return True

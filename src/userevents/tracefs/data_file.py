@@ -15,7 +15,7 @@ from ..abi import tracefs as abi
 from ..abi import user_events as uapi
 from ..engine import Fault, OpenFile, Task, UserMemory, Writer
 from ..errors import Refused
-from ..instance import Sink, extend_record, find_sink
+from ..instance import Sink, find_sink, lose_records
 from .node import File, OpenNode, WriteCall
 
 _REG: Final = struct.Struct(uapi.USER_REG)
@@ -62,10 +62,11 @@ class UserEventsData(File):
         events = _table(node).events
         return find_sink(events[index], writer) if 0 <= index < len(events) else None
 
-    def extend(self, node: OpenNode, index: int, writer: Writer, payload: bytes, more: bytes) -> bool:
-        """The rest of one event's payload."""
+    def lose(self, node: OpenNode, index: int, writer: Writer) -> None:
+        """Count it wherever it would have been kept."""
         events = _table(node).events
-        return 0 <= index < len(events) and extend_record(events[index], writer, payload, more)
+        if 0 <= index < len(events):
+            lose_records(events[index], writer, 1)
 
     def ioctl(self, node: OpenNode, command: int, argument: int, task: Task) -> int:
         """Register, unregister or delete."""

@@ -108,9 +108,8 @@ class File(Node):
         """A shorter way for what one thread writes, where there is one."""
         return None
 
-    def extend(self, node: "OpenNode", index: int, writer: Writer, payload: bytes, more: bytes) -> bool:
-        """Take the rest of what one thread wrote last, where that can still be done."""
-        return False
+    def lose(self, node: "OpenNode", index: int, writer: Writer) -> None:
+        """Count an event that one thread wrote, and that did not come as it was written."""
 
     def ioctl(self, node: "OpenNode", command: int, argument: int, task: Task) -> int:
         """Do what an ioctl asks; ENOTTY for files that know none."""
@@ -194,10 +193,10 @@ class OpenNode:
             return None
         return self._file.sink(self, index, writer)
 
-    def extend(self, index: int, writer: Writer, payload: bytes, more: bytes) -> bool:
-        """Put `more` behind the payload that a thread wrote last with this index; False where it is too late."""
+    def lose(self, index: int, writer: Writer) -> None:
+        """Count an event with this index that a thread wrote, and that did not come as it was written."""
         self._require_open()
-        return self._file.extend(self, index, writer, payload, more)
+        self._file.lose(self, index, writer)
 
     def ioctl(self, command: int, argument: int, task: Task) -> int:
         """Make an ioctl for `task`, in whose memory `argument` points."""

@@ -199,3 +199,17 @@ def test_a_header_that_promises_more_than_it_brings_harms_nobody(kernel: Kernel)
     assert kernel.ask(fuse.WRITE, body)[0] in (0, errno.EINVAL)
     assert kernel.write(fh, bytes(8)) == (0, 8)
     assert sum(ring.entries for ring in before) >= 3
+
+
+def test_the_rest_of_a_write_that_could_not_be_seen_is_counted_as_lost(kernel: Kernel) -> None:
+    """A part comes behind a write whose thread writes no vectors: the record stands without it; that is told."""
+    fh = kernel.open()
+    kernel.register(fh, "a u32 n", 0)
+    kernel.put("events/user_events/a/enable", "1")
+    assert kernel.write(fh, bytes(300)) == (0, 300)
+    assert [kernel.write(fh, b"rest", offset=offset) for offset in (300, 304)] == [(0, 4)] * 2
+    assert kernel.write(fh, bytes(8)) == (0, 8)
+    rings = kernel.system.instances[""].recorder.rings
+    assert (sum(ring.entries for ring in rings), sum(ring.dropped for ring in rings)) == (2, 1)
+    assert "4 bytes of a write of thread" in kernel.told[0]
+    assert "were cut off" in kernel.told[0]

@@ -4,11 +4,15 @@ import ctypes
 import fcntl
 import os
 import struct
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from tests.doors.servers import Mount, on_one_cpu
+from tests.conftest import PATIENCE
+from tests.doors.servers import Mount, on_one_cpu, wait_for
 from userevents.abi import user_events as uapi
 from userevents.buffer import records
 
@@ -23,8 +27,12 @@ class Program:
         self.cpu = cpu
         self.fd = os.open(mounted.place / "user_events_data", os.O_RDWR)
         self._word = ctypes.c_uint32()
-        self._text = ctypes.create_string_buffer(b"short u32 a")
-        call = (28, 0, 4, 0, ctypes.addressof(self._word), ctypes.addressof(self._text), 0)
+        self.register(b"short u32 a", 0)
+
+    def register(self, declaration: bytes, bit: int) -> None:
+        """Register an event, whose index is the next one."""
+        text = ctypes.create_string_buffer(declaration)
+        call = (28, bit, 4, 0, ctypes.addressof(self._word), ctypes.addressof(text), 0)
         fcntl.ioctl(self.fd, uapi.DIAG_IOCSREG, bytearray(struct.pack(uapi.USER_REG, *call)))
 
     @property
@@ -124,15 +132,76 @@ def test_a_program_that_appends_writes_every_event(mounted: Mount, program: Prog
     assert program.values() == [1, 2, 3]
 
 
+LONG = "events/user_events/long"
+LETTERS = [bytes((97 + number % 26,)) for number in range(700)]
+TEXT = b"".join(LETTERS).decode()
+
+
+def in_vectors(letters: list[bytes], index: int = 1) -> list[bytes]:
+    """A write of the event ``long __rel_loc char[] text``, each letter in a vector of its own."""
+    return [struct.pack("<iI", index, (len(letters) + 1) << 16), *letters, b"\0"]
+
+
+def waits_for(thread: threading.Thread, fd: int) -> bool:
+    """Whether a thread is in a system call on a descriptor, and asleep."""
+    words = Path(f"/proc/self/task/{thread.native_id}/syscall").read_text(encoding="ascii").split()
+    return len(words) > 1 and words[1] == hex(fd)
+
+
+@pytest.fixture
+def long(program: Program) -> Program:
+    """The program with a second event, which takes a text of any length."""
+    program.register(b"long __rel_loc char[] text", 1)
+    program.mounted.write(f"{LONG}/enable", "1")
+    return program
+
+
 def test_a_writev_of_many_vectors_is_one_record(mounted: Mount, program: Program) -> None:
-    """The kernel sends it in pieces of so many vectors as a request holds; they are put together again."""
-    letters = [bytes((97 + number % 26,)) for number in range(700)]
-    assert os.writev(program.fd, [struct.pack("<i", 0), *letters]) == 704
+    """The kernel sends it in pieces of so many vectors as a request holds; it is one record all the same."""
+    assert os.writev(program.fd, [struct.pack("<i", 0), *LETTERS]) == 704
     program.write(7)
     with open(mounted.place / f"per_cpu/cpu{program.cpu}/trace_pipe_raw", "rb", buffering=0) as raw:
         page = raw.read(4096)
-    assert b"".join(letters) in page
+    assert TEXT.encode() in page
     assert [length for _, _, length in records(page)] == [8 + 700, 8 + 4]
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND])
+def test_a_reader_that_waits_gets_all_of_a_writev_of_many_vectors(mounted: Mount, long: Program, flags: int) -> None:
+    """Though he reads as soon as its first piece has come, and what it must hold is in a later one."""
+    fcntl.fcntl(long.fd, fcntl.F_SETFL, flags)
+    fd = os.open(mounted.place / "trace_pipe", os.O_RDONLY)
+    told: list[bytes] = []
+    for letters in (LETTERS, LETTERS[:250], LETTERS[:10], LETTERS):
+        reader = threading.Thread(target=lambda: told.append(os.read(fd, 8192)))
+        reader.start()
+        wait_for(partial(waits_for, reader, fd))
+        assert os.writev(long.fd, in_vectors(letters)) == 8 + len(letters) + 1
+        reader.join(10 * PATIENCE)
+        assert f"text={TEXT[: len(letters)]}\n" in told.pop().decode()
+    assert long.write(7) == 8
+    assert "a=0x7 (7)" in os.read(fd, 4096).decode()
+    os.close(fd)
+
+
+def test_a_writev_of_many_vectors_is_refused_as_a_whole(mounted: Mount, long: Program) -> None:
+    """Its errno is what the whole of it deserves; what comes next is taken."""
+    vectors = in_vectors(LETTERS)
+    with pytest.raises(OSError, match="Bad address"):
+        os.writev(long.fd, [*vectors[:-1], b"!"])  # a text without its NUL
+    with pytest.raises(OSError, match="No such file"):
+        os.writev(long.fd, in_vectors(LETTERS, index=9))
+    mounted.write(f"{LONG}/enable", "0")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.writev(long.fd, vectors)
+    mounted.write(f"{LONG}/enable", "1")
+    assert os.writev(long.fd, vectors) == 709
+    assert os.writev(long.fd, [*vectors, *[b"x" * 9000] * 3]) == 27709  # too large for any page
+    assert long.write(7) == 8
+    assert [line.partition(": long: ")[2] for line in mounted.read("trace").splitlines() if ": long: " in line] == [
+        f"text={TEXT}"
+    ]
+    assert long.values() == [7]
 
 
 def test_a_reader_that_waits_gets_what_is_written_at_once(mounted: Mount, program: Program) -> None:

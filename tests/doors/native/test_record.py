@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import string
 import subprocess
 import sys
 import time
@@ -12,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require
-from tests.doors.servers import DEVICE, NOBODY, TRACING, in_namespace, own_device, python_for_nobody, wait_for
+from tests.doors.servers import (
+    DEVICE,
+    MANY_VECTORS,
+    NOBODY,
+    TRACING,
+    in_namespace,
+    own_device,
+    python_for_nobody,
+    wait_for,
+)
 from tests.system.conftest import Userevents
 from userevents.formats.ledger import Ledger
 from userevents.formats.trace import open_trace
@@ -69,6 +79,16 @@ def test_native_and_python_programs_are_in_one_trace(userevents: Userevents, nat
     assert [process.comm for process in ledger.processes if process.comm == "burst"] == ["burst", "burst"]
     assert ledger.total("lost") == 0
     assert "1,015 events of 3 programs" in done.stderr
+
+
+def test_a_writev_of_many_vectors_is_recorded_whole(userevents: Userevents) -> None:
+    """The kernel sends it in parts; the page that it goes to has all of it at once."""
+    done = userevents("record", *QUIET, "--door", "seccomp", "--", sys.executable, "-c", MANY_VECTORS)
+    with open_trace(str(userevents.directory / "trace.dat")) as trace:
+        texts = [str(record.values["text"]) for record in trace.records()]
+        assert trace.ledger is not None
+        assert (trace.ledger.is_balanced, trace.ledger.total("lost")) == (True, 0), done.stderr
+    assert texts == [string.ascii_lowercase * 30] * 5
 
 
 @pytest.mark.parametrize("door", ["fuse", "seccomp"])

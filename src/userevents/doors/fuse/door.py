@@ -20,7 +20,8 @@ from .channel import Channel, Log, Operation, Request
 from .files import Files
 from .mount import Mounted, unmount
 from .names import Names
-from .writes import HEADER_SIZE, MAX_PAGES, Writes
+from .parts import MAX_PAGES
+from .writes import HEADER_SIZE, Writes
 
 _MAX_WRITE: Final = 1 << 20
 _PAGE: Final = 4096
@@ -99,6 +100,7 @@ class FuseDoor:
         """Let go of all that clients have."""
         self._closed = True
         self._files.close()
+        self._writes.close()
         self._clients.close()
 
     def _serve_all(self) -> None:

@@ -13,12 +13,14 @@ from types import ModuleType
 from typing import Any, Final
 
 from ...abi import fuse, tracefs
+from ...host.calls import Vectors
 from ...host.clients import Clients, ClientThread
 from ...host.loop import TreeLock
 from ...tracefs import Sink, WriteCall
 from .channel import Channel
 from .files import Files
 from .handles import Handle
+from .parts import MAX_PAGES, Parts
 
 native: ModuleType | None
 try:
@@ -33,10 +35,7 @@ _SHORT: Final = Struct("<8xQ16xI4xQQI20xi")
 """Of a write's header and the data: unique, thread, fh, offset, size; the index."""
 _PAYLOAD: Final = _SHORT.size
 INDEX_SIZE: Final = _PAYLOAD - HEADER_SIZE
-MAX_PAGES: Final = 256
-"""How many pages, or vectors, a request takes."""
 _WRITTEN: Final = Struct(fuse.OUT_HEADER.format + fuse.WRITE_OUT.format.lstrip("<"))
-_PARTS_MAX: Final = 64
 _Key = tuple[int, int, int]
 
 
@@ -49,15 +48,13 @@ class Writes:
         self._files = files
         self._clients = clients
         self._channel = channel
-        self._log = channel.log
         self._lock = lock
         self._raw = lock.raw
         self._waiting, self._polled = files.waiting, files.polled
         self._changed = changed
         self._sinks: dict[_Key, Sink | None] = {}
         """By open file, write index and thread; None where there is no short way."""
-        self._parts: dict[tuple[int, int], tuple[int, bytes]] = {}
-        """Of each file and thread the last write that may have a second part: its index and payload."""
+        self._parts = Parts(channel.log)
         self._turns = -1
         """When they were found."""
         self._plain: Any = None
@@ -73,16 +70,18 @@ class Writes:
     def serve(self, buffer: bytearray) -> None:
         """Do what the write in `buffer` asks for, and answer it."""
         unique, tid, fh, offset, size, index = _SHORT.unpack_from(buffer)
+        vectors = self._parts.vectors(tid) if size >= MAX_PAGES else None
         with self._raw:
             if self._turns != self._lock.turns:
                 self._sinks.clear()
                 self._turns = self._lock.turns
             sink = self._sinks.get((fh, index, tid))
             try:
-                if sink is None or offset or size < INDEX_SIZE or not sink(buffer[_PAYLOAD : HEADER_SIZE + size]):
-                    size = self._write(buffer, fh, index, tid)
-                if size >= MAX_PAGES:
-                    self._remember(fh, tid, index, bytes(buffer[_PAYLOAD : HEADER_SIZE + size]), offset)
+                is_whole = not offset and not vectors and size >= INDEX_SIZE
+                if sink is None or not is_whole or not sink(buffer[_PAYLOAD : HEADER_SIZE + size]):
+                    size = self._write(buffer, fh, index, tid, size, vectors)
+                elif size >= MAX_PAGES:
+                    self._parts.began(fh, tid, index, size, 0)
                 answer = _WRITTEN.pack(_WRITTEN.size, 0, unique, size, 0)
                 if self._waiting or self._polled:
                     self._files.poke()
@@ -92,9 +91,13 @@ class Writes:
                 answer = self._channel.failure(unique, error)
         self._channel.send(answer)
 
-    def _write(self, buffer: bytearray, fh: int, index: int, tid: int) -> int:
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._parts.close()
+
+    def _write(self, buffer: bytearray, fh: int, index: int, tid: int, size: int, vectors: Vectors | None) -> int:
         """Hand the data to the tree; returns how much of it was taken."""
-        _, _, _, _, uid, gid, _, _, _, _, offset, size, _, _, flags, _ = _WRITE.unpack_from(buffer)
+        _, _, _, _, uid, gid, _, _, _, _, offset, _, _, _, flags, _ = _WRITE.unpack_from(buffer)
         data = bytes(buffer[HEADER_SIZE : HEADER_SIZE + size])
         handle = self._files.handle(fh)
         if not handle.is_stream:
@@ -103,27 +106,25 @@ class Writes:
             self._changed()
             return taken
         thread = self._clients.thread(tid, uid, gid)
+        if not handle.is_data:
+            return handle.node.write(data, WriteCall(thread))  # each part is a mark of its own, as each vector is
+        if offset and self._parts.has_taken(fh, tid, offset, size):
+            return size
         if offset and not flags & tracefs.O_APPEND:  # who appends writes each event behind the one before
-            self._continue(handle, thread, tid, offset, data)
-            return len(data)
-        taken = handle.node.write(data, WriteCall(thread))
-        if thread is not None and handle.is_data and (fh, index, tid) not in self._sinks:
-            self._sinks[fh, index, tid] = handle.node.sink(index, thread.writer)
-        return taken
+            self._parts.lose(handle, thread, tid, offset, size)
+            return size
+        left, rest = self._parts.rest(thread, vectors, size)
+        self._put(handle, thread, index, tid, data + rest)
+        if size >= MAX_PAGES:
+            self._parts.began(fh, tid, index, offset + size, left)
+        return size
 
-    def _remember(self, fh: int, tid: int, index: int, payload: bytes, offset: int) -> None:
-        """Keep what was written: it has so many bytes that it may be the first part of a longer writev."""
-        if offset:
+    def _put(self, handle: Handle, thread: ClientThread | None, index: int, tid: int, data: bytes) -> None:
+        """Write an event, the short way or the long one, after which the short one is known."""
+        key = handle.fh, index, tid
+        sink = self._sinks.get(key)
+        if sink is not None and sink(data[INDEX_SIZE:]):
             return
-        if len(self._parts) >= _PARTS_MAX:
-            self._parts.clear()
-        self._parts[fh, tid] = index, payload
-
-    def _continue(self, handle: Handle, thread: ClientThread | None, tid: int, offset: int, data: bytes) -> None:
-        """Take the rest of a writev with more vectors than a request holds: its record is there already, without it."""
-        index, payload = self._parts.get((handle.fh, tid), (0, b""))
-        whole = offset == INDEX_SIZE + len(payload)
-        if thread is not None and whole and handle.node.extend(index, thread.writer, payload, data):
-            self._parts[handle.fh, tid] = index, payload + data
-            return
-        self._log("warning", f"{len(data)} bytes of a write with more than {MAX_PAGES} vectors were cut off")
+        handle.node.write(data, WriteCall(thread))
+        if thread is not None and key not in self._sinks:
+            self._sinks[key] = handle.node.sink(index, thread.writer)
