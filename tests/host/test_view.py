@@ -1,6 +1,8 @@
 """A recording reader that is too slow: what it missed is counted, and what it gets later is whole."""
 
+import mmap
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +148,47 @@ def test_a_ring_that_was_never_opened_is_offered_again(traced: Viewed) -> None:
     program.stop()
     program.set_words(traced.instance.enabled, RingWish(16))
     assert max(program.rings) == 3  # the second one is in use by now
+
+
+@pytest.mark.parametrize("was_removed", [True, False])
+def test_a_successor_counts_exactly_what_a_program_wrote_that_never_holds_still(
+    traced: Viewed, runtime_dir: Path, tmp_path: Path, *, was_removed: bool
+) -> None:
+    """Its first ring was read to its end and removed, or its tracer was killed just before it could; it writes on."""
+    first = traced.program.rings[1].path
+    traced.emit(2500)
+    assert traced.program.grow(4096)
+    traced.emit(500)
+    assert traced.program.session.generation_in_use() == 2
+    shutil.copy(first, tmp_path / "first")
+    for _ in range(3):
+        traced.hand_on()
+        traced.instance.stream.read(1 << 24)
+    traced.program.retire_rings()
+    assert not os.path.exists(first)
+    if not was_removed:
+        shutil.copy(tmp_path / "first", first)
+    group = Group()
+    successor, instance = TracedProgram(str(runtime_dir), traced.session.name, 1, group), Instance("next", group)
+    instance.set_patterns(["*"])
+    assert list(successor.rings) == [2]
+    assert not os.path.exists(first)
+    shared = mmap.mmap(-1, 1)
+    pid = os.fork()
+    if pid == 0:
+        while not shared[0]:
+            traced.emit(1)
+        os._exit(0)
+    successor.new_declarations()
+    view = View(instance, successor)
+    shared[0] = 1
+    os.waitpid(pid, 0)
+    (ring,) = successor.rings.values()
+    start = ring.position
+    while pieces := ring.take(1 << 20):
+        view.push(ring, pieces, start, Mark(successor, ring, 1))
+    view.tell_ledger(view.snapshot())
+    (ledger,) = finished(instance.stream.read(1 << 24), tmp_path / "trace.dat")[0].ledger.processes
+    assert ledger.exact
+    assert (ledger.attempts, ledger.committed) == (ledger.delivered, ledger.delivered)
+    successor.release(remove=False)

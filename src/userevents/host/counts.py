@@ -51,8 +51,8 @@ def running(program: TracedProgram) -> Snapshot:
 def snapshot(program: TracedProgram) -> Snapshot:
     """Take the counts that belong to the ring positions read so far, also while the program is writing.
 
-    The counters tell how many records were committed at the instant they were read. Those of them that lie
-    unread behind the positions are taken off again, by event: they belong to what is read later.
+    The counters tell how many records were committed at the instant they were read, of the program's whole life. Those
+    of them that lie unread behind the positions are taken off again, by event: they belong to what is read later.
     """
     exact = False
     for _ in range(_TRIES):
@@ -60,12 +60,9 @@ def snapshot(program: TracedProgram) -> Snapshot:
         program.find_rings()  # what is counted lies in a ring that was made before
         unread = _unread_ids(program)
         committed = program.committed()
-        passed = passed_by(counters)
         if unread is not None:
-            if program.unknown_past is None and program.session.counters(len(program.events)) == counters:
-                program.unknown_past = passed - committed - len(unread)
-            waiting = passed - committed - (program.unknown_past or 0)
-            exact = program.unknown_past is not None and (0 <= waiting <= len(unread) or not program.alive)
+            waiting = passed_by(counters) - committed
+            exact = 0 <= waiting <= len(unread) or not program.alive
             if exact:
                 del unread[max(waiting, 0) :]
                 break
@@ -83,11 +80,8 @@ def ends(program: TracedProgram) -> Ends:
         program.find_rings()
         found = {generation: end_of(ring) for generation, ring in sorted(program.rings.items())}
         there = program.retired_records + sum(count for _, count in found.values())
-        passed = passed_by(counters)
-        if program.unknown_past is None and program.session.counters(len(program.events)) == counters:
-            program.unknown_past = passed - there
-        committed = passed - (program.unknown_past or 0)
-        exact = program.unknown_past is not None and committed <= there
+        committed = passed_by(counters)
+        exact = committed <= there
         if exact or not program.alive:
             break
         time.sleep(_PAUSE_S)  # an attempt was counted whose commit is still to come

@@ -43,11 +43,7 @@ class FlightView:
         self.program = program
         self._enabled: set[int] = set()
         program.find_rings()
-        if program.is_unread:
-            program.unknown_past = 0
-            self.base = Ends(NOTHING, {})
-        else:
-            self.base = ends(program)
+        self.base = Ends(NOTHING, {}) if program.is_unread else ends(program)
         for item in program.events:
             self.tell_event(item)
 

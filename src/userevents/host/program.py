@@ -77,11 +77,9 @@ class TracedProgram:
         self.stale = True
         self.rings: dict[int, RingFile] = {}
         self.retired_records = 0
-        """Records committed in rings that are read to their end and gone."""
+        """Records committed in rings that are read to their end and gone, also before this tracer's time."""
         self.retired_overwritten = 0
         """Of those, the records that were never read."""
-        self.unknown_past: int | None = None
-        """Records that the program committed before this tracer's time and that are in its rings no more."""
         self.problem: str | None = None
         """Why the program is left alone, if it is."""
         self.outstanding = 0
@@ -120,8 +118,12 @@ class TracedProgram:
         stem = self.session.name.removesuffix(layout.SESSION_SUFFIX) + "."
         names = [name for name in os.listdir(f"{directory}/{layout.RINGS}") if name.startswith(stem)]
         generations = sorted(int(name[len(stem) :]) for name in names if name[len(stem) :].isdigit())
+        self.retired_records, first = self.session.retired()
         for generation in generations:
-            self._open_ring(generation)
+            found = self._open_ring(generation)
+            if found is not None and generation < first:  # its tracer was killed before it could remove it
+                del self.rings[generation]
+                _remove(found)
         wanted, pages, mode = self.session.ring_wanted()
         if pages and wanted not in self.rings and self.alive:  # a forked child that has not made its ring yet
             if not ring.is_ring_size(pages) or mode not in layout.MODES:
@@ -299,6 +301,7 @@ class TracedProgram:
         """Take a ring's records into account that will not be asked for any more."""
         self.retired_records += old.count
         self.retired_overwritten += old.overwritten
+        self.session.set_retired(self.retired_records, old.generation + 1)
         del self.rings[old.generation]
 
     @property

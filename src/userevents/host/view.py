@@ -40,8 +40,6 @@ class View:
         self.instance = instance
         self.program = program
         program.find_rings()
-        if program.is_unread:
-            program.unknown_past = 0
         self.begin(NOTHING if program.is_unread else snapshot(program))
 
     def begin(self, base: Snapshot) -> None:

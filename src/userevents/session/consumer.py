@@ -145,6 +145,16 @@ class SessionFile:
         """Ask the program to use the ring of this generation from its next page on."""
         os.pwrite(self.fd, layout.TRACER_LINE_STRUCT.pack(generation, pages, mode), layout.TRACER_LINE)
 
+    def retired(self) -> tuple[int, int]:
+        """Return how many records were committed in rings that are gone, and the generation of the first one after."""
+        line = layout.RETIRED_STRUCT
+        records, first = line.unpack(read_exactly(self.fd, line.size, layout.RETIRED, self.path))
+        return records, first
+
+    def set_retired(self, records: int, first: int) -> None:
+        """Store that, in one call, before the last of these rings is removed: whoever comes next counts none twice."""
+        os.pwrite(self.fd, layout.RETIRED_STRUCT.pack(records, first), layout.RETIRED)
+
     def generation_in_use(self) -> int:
         """Return the generation of the ring the program writes, 0 for none."""
         return int.from_bytes(read_exactly(self.fd, 4, layout.GENERATION_IN_USE, self.path), "little")

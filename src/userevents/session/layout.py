@@ -38,6 +38,9 @@ RING_GENERATION: Final = TRACER_LINE
 RING_PAGES: Final = TRACER_LINE + 4
 RING_MODE: Final = TRACER_LINE + 8
 TRACER_LINE_STRUCT: Final = Struct("<III")
+RETIRED: Final = TRACER_LINE + 16
+RETIRED_STRUCT: Final = Struct("<QI")
+"""u64 records committed in rings that were read to their end and removed, u32 generation of the first ring after."""
 
 WORD_ENABLED: Final = 0x01
 WORD_PENDING: Final = 0x80
