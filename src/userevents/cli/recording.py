@@ -127,7 +127,7 @@ class Recording:
                 warn(sentence)
         code = self._program.wait() if self._program else 0
         self._serve_others(tracing)
-        return code if code or not self._failed or self._program else 1
+        return code or int(self._failed)
 
     def _record(self, tracing: Tracing, run: str) -> None:
         tracer = TracerControl(tracing.access)
@@ -329,7 +329,7 @@ class Recording:
         if self._segments:
             shift_files(self._wish.output, self._wish.keep or 1)
         self._segments += 1
-        finish(raw, quiet=self._wish.quiet)
+        self._failed |= finish(raw, quiet=self._wish.quiet) is None
 
     def _tell_end(self, seconds: float) -> None:
         for (_, name), reason in self._writer.refusals.items():
@@ -340,7 +340,7 @@ class Recording:
             if not any(map(Pattern.parse(kernel_text(text)).matches, self._writer.declared)):
                 names = (shown(event.registered_name) for event in self._writer.declared)
                 warn(f"no event that was declared matches '{text}'; {instead(text, names, 'declared were:')}")
-        if not self._wish.quiet:
+        if not self._wish.quiet and not self._failed:  # else what there is, and where, is told already
             _tell_totals(self._writer.totals, seconds, self._wish.output)
 
     def _log(self, level: str, message: str) -> None:
