@@ -362,29 +362,6 @@ def test_a_runtime_directory_of_somebody_else_turns_tracing_off(userevents: User
     os.chown(runtime_dir, 0, 0)
 
 
-def test_a_disk_that_fills_up_keeps_what_was_recorded(tmp_path: Path, userevents: Userevents) -> None:
-    """The recording ends, the program does not, and the file that was begun stays readable."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
-        program = userevents.code("emit(0, 60000); raise SystemExit(5)")
-        done = userevents("record", *NONE, "-o", "disk/trace.dat", "--", sys.executable, "-c", program)
-        assert done.returncode == 5, done.stderr
-        assert "No space left" in done.stderr
-        assert "trace.dat.part" in done.stderr
-        found = values(disk / "trace.dat.part")
-        assert len(found) > 1000
-        assert found == list(range(len(found)))
-        assert userevents("recover", "disk/trace.dat.part", "-o", "saved.dat").returncode == 0
-        assert values(userevents.directory / "saved.dat") == found
-        assert userevents("report", "disk/trace.dat.part").returncode == 0
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_nothing_is_left_behind_by_programs_that_nobody_traced(userevents: Userevents, runtime_dir: Path) -> None:
     """A clean end takes the session away; a kill leaves it to the next program that starts."""
     run = [sys.executable, "-c", userevents.code("emit(0, 10)")]

@@ -113,10 +113,11 @@ def _of_file(file: str, question: _Question) -> "Counts":
 
 
 def _live(tracefs: str | None, question: _Question, for_s: float | None) -> "Counts":
+    from .console import log_trouble
     from .reach import failing
     from .tracing import reached_or_own
 
-    with failing(), reached_or_own(tracefs) as access:
+    with failing(), reached_or_own(tracefs, log_trouble) as access:
         return _count_live(access, question, for_s)
 
 

@@ -40,10 +40,11 @@ def tail(
     userevents tail request
     userevents tail 'http_*' --where 'status >= 500' --json | jq .fields
     """
+    from .console import log_trouble
     from .reach import failing
     from .tracing import reached_or_own
 
-    with failing(), reached_or_own(tracefs) as access:
+    with failing(), reached_or_own(tracefs, log_trouble) as access:
         _Tail(access, events, where, as_json, limit, quiet).run()
 
 

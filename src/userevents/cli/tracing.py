@@ -153,13 +153,16 @@ def _who(busy: NoTracer) -> NoTracer:
 
 
 @contextlib.contextmanager
-def reached_or_own(tracefs: str | None) -> Iterator[Access]:
-    """The tree below `tracefs`, or without one that of the user's tracer, which is this process if there is none."""
+def reached_or_own(tracefs: str | None, log: Log | None = None) -> Iterator[Access]:
+    """The tree below `tracefs`, or without one that of the user's tracer, which is this process if there is none.
+
+    What that one has to say goes to `log`.
+    """
     if tracefs is not None:
         with contextlib.closing(reach(tracefs)) as access:
             yield access
         return
-    with contextlib.closing(Tracing()) as tracing:
+    with contextlib.closing(Tracing(log=log)) as tracing:
         yield tracing.access
 
 

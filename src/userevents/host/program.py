@@ -265,9 +265,10 @@ class TracedProgram:
             try:
                 ring.make(path, pages=pages, generation=generation, nonce=session.header.nonce, mode=mode)
                 break
-            except OSError:
+            except OSError as error:
                 if pages <= layout.MIN_RING_PAGES:
-                    raise
+                    why = f"a ring of {layout.ring_size(pages) >> 10} KiB does not fit into '{session.directory}'"
+                    raise OSError(error.errno, f"{why}: {error.strerror}; its events are dropped") from None
                 pages //= 2
         self._open_ring(generation)
         session.set_ring(generation, pages, mode)
