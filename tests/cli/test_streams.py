@@ -1,5 +1,6 @@
 """Every verb's standard streams: closed ones, a full disk, a reader that leaves, and Ctrl-C."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,6 +57,28 @@ def test_a_full_disk_behind_stdout_is_said_in_a_sentence(trace: str) -> None:
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run([*USEREVENTS, *words], stdout=full, stderr=subprocess.PIPE, check=False)
         assert (done.returncode, done.stderr) == (1, b"userevents: stdout: No space left on device\n")
+
+
+def test_a_stderr_that_takes_nothing_costs_neither_the_trace_nor_the_exit_code(tmp_path: Path) -> None:
+    """A full log, or a `2>&1 | tee` that was killed, is no reason to end a recording."""
+    program = "import sys; sys.exit(3)"
+    read, write = os.pipe()
+    os.close(read)
+    with Path("/dev/full").open("wb") as full, open(write, "wb") as nobody:
+        for number, stderr in enumerate((full, nobody)):
+            words = (
+                "record",
+                "-o",
+                f"t{number}.dat",
+                "--",
+                sys.executable,
+                "-S",
+                "-c",
+                program,
+            )  # -S: there is a warning
+            done = subprocess.run([*USEREVENTS, *words], cwd=tmp_path, stderr=stderr, check=False)
+            assert done.returncode == 3
+            assert (tmp_path / f"t{number}.dat").exists()
 
 
 def test_closed_standard_streams_are_the_null_device(trace: str) -> None:

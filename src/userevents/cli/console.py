@@ -95,6 +95,14 @@ def leave_pipe() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python has nothing to complain of when it ends
 
 
+def _tell(text: str, *, nl: bool = True, color: str | None = None) -> None:
+    """Write to stderr; one that takes nothing more, full or a pipe that nobody reads, is given up: work goes on."""
+    try:
+        click.secho(text, err=True, nl=nl, fg=color if use_color() else None)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def reader_left() -> bool:
     """Whether the pipe that stdout is has no reader any more: one that ends early must not leave us waiting."""
     import select
@@ -114,7 +122,7 @@ def use_color() -> bool:
 
 def say(text: str, *, color: str | None = None) -> None:
     """Say one thing on stderr; what a program wrote into a name cannot steer the terminal."""
-    click.secho(f"userevents: {printable(text)}", err=True, fg=color if use_color() else None, color=use_color())
+    _tell(f"userevents: {printable(text)}", color=color)
 
 
 def warn(text: str) -> None:
@@ -131,7 +139,7 @@ def log_trouble(level: str, message: str) -> None:
 def details(lines: Iterable[str]) -> None:
     """Say more about what was said last, an indented line each."""
     for line in lines:
-        click.echo(f"    {printable(line)}".rstrip(), err=True)
+        _tell(f"    {printable(line)}".rstrip())
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
@@ -172,13 +180,13 @@ class LiveLine:
         """Show this version of the line."""
         self._next = time.monotonic() + self._interval_s
         self._shown = True
-        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+        _tell(f"\r\x1b[K{text}", nl=False)
 
     def clear(self) -> None:
         """Take the line away."""
         if self._shown:
             self._shown = False
-            click.echo("\r\x1b[K", nl=False, err=True)
+            _tell("\r\x1b[K", nl=False)
 
 
 class Progress:
