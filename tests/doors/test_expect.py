@@ -12,6 +12,8 @@ import pytest
 
 from tests.doors.servers import MANY_VECTORS
 from tests.system.conftest import COMMAND, TICK
+from userevents.cli.expect import verdict
+from userevents.cli.expectation import Expectation, Observed
 
 pytestmark = pytest.mark.usefixtures("fuse", "runtime_dir")
 
@@ -207,3 +209,21 @@ code=$?; kill $server; wait $server; exit $code
     assert done.returncode == 0, done.stderr
     assert "2 expectations met" in done.stderr
     assert "USEREVENTS_DIR=/dev/shm/userevents-" in done.stderr
+
+
+def test_a_file_for_results_that_cannot_be_written_is_told_before_the_program_runs(tmp_path: Path) -> None:
+    """A suite of an hour should not end with it; where the disk is full at its end the verdict is told all the same."""
+    done = expect("beat", f"--json={tmp_path}/absent/results.json", program=["touch", str(tmp_path / "ran")], code=2)
+    assert "absent/results.json" in done.stderr
+    assert not (tmp_path / "ran").exists()
+    done = expect("beat==0", "--json=/dev/full", program=["true"], code=1)
+    assert "1 expectation met" in done.stderr
+    assert "'/dev/full': No space left on device" in done.stderr
+
+
+def test_lost_records_are_told_though_the_expectations_are_met(capsys: pytest.CaptureFixture[str]) -> None:
+    """`tick==0` is easily met where records were lost."""
+    observed = Observed([Expectation("tick==0")])
+    observed.lost = 7
+    assert verdict(observed, 0, None, quiet=False) == 0
+    assert "7 records were lost" in capsys.readouterr().err

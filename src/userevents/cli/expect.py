@@ -30,7 +30,7 @@ def expect_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--json",
         "results",
-        type=click.File("w", lazy=True),
+        type=click.File("w", lazy=False),  # what cannot be written is told before the PROGRAM runs
         metavar="FILE",
         help="Write what became of the expectations to FILE, as JSON.",
     )(command)
@@ -101,22 +101,24 @@ def _catch_up(tracer: Tracer) -> None:
 def verdict(observed: Observed, code: int, results: IO[str] | None, *, quiet: bool) -> int:
     """Tell what became of the expectations; returns the exit code: the program's, or 1 if only they failed."""
     unmet = [expectation for expectation in observed.expectations if not expectation.is_met]
-    if results is not None:
-        json.dump(_facts(observed, code), results)
-        results.write("\n")
-        results.close()
     total = count(len(observed.expectations), "expectation")
-    if not unmet:
-        if observed.expectations and not quiet:
-            say(f"{total} met")
-        return code
-    warn(f"{len(unmet)} of {total} not met" + (f" (and the program ended with {code})" if code else ""))
-    told: set[str] = set()
-    for expectation in unmet:
-        details([shown(line) for line in _why(observed, expectation, told)])
+    if unmet:
+        warn(f"{len(unmet)} of {total} not met" + (f" (and the program ended with {code})" if code else ""))
+        told: set[str] = set()
+        for expectation in unmet:
+            details([shown(line) for line in _why(observed, expectation, told)])
+    elif observed.expectations and not quiet:
+        say(f"{total} met")
     if observed.lost:
         warn(f"{count(observed.lost, 'record')} were lost on the way, so the counts may be too low")
-    return code or UNMET
+    if results is not None:
+        try:
+            results.write(json.dumps(_facts(observed, code)) + "\n")
+            results.close()
+        except OSError as error:
+            warn(f"'{results.name}': {error.strerror}")
+            return code or UNMET
+    return code or (UNMET if unmet else 0)
 
 
 def _why(observed: Observed, expectation: Expectation, told: set[str]) -> Iterator[str]:
