@@ -107,7 +107,7 @@ def test_a_window_holds_exactly_what_happened_around_the_instant(userevents: Use
 
 def test_rules_on_rates_gaps_and_deaths(userevents: Userevents) -> None:
     """Each holds when its time has come; those within one window share its file, and only the newest files stay."""
-    rules = ("no tick if b == 3 for 300ms", "death of python*", "tick rate > 2000/s", "tick if nothing == 1")
+    rules = ("no tick if b == 3 for 300ms", "death of python*", "tick rate > 2000/s", "tick if nothing == 1", "tikc")
     on = [word for rule in rules for word in ("--on", rule)]
     words = ("--flight", "--before", "300ms", "--after", "300ms", "--every", "1ms", "--keep", "2", "--json")
     recorder = userevents.record(*words, *on, "-o", "out", *NONE)
@@ -133,6 +133,8 @@ def test_rules_on_rates_gaps_and_deaths(userevents: Userevents) -> None:
     assert (death["pid"], death["what"]) in ((slow.pid, "killed by SIGKILL"), (slow.pid, "ended, nobody can say how"))
     assert all(window["complete"] for window in told), told
     assert "rule 'tick if nothing == 1' does not look at user_events:tick: Field not found" in said
+    assert "no event that was declared matches rule 'tikc'; did you mean 'tick'?" in said
+    assert said.count("no event that was declared") == 1
     names = sorted(f"out/{name}" for name in os.listdir(userevents.directory / "out"))
     assert len(names) == 2, "those of the two deaths"
     assert names[0] == told[2]["file"]

@@ -11,9 +11,12 @@ import click
 from ..control import InstanceControl
 from ..control import Tracer as TracerControl
 from ..control.events import EventName
+from ..control.history import read_history
 from ..control.rule_watch import Held, RuleWatch
 from ..control.rules import Rule
-from ..errors import NoTracer, Refused, UserEventsError
+from ..engine.history import GONE_MAX
+from ..errors import Malformed, NoTracer, Refused, UserEventsError
+from ..fields.near import instead
 from .console import count, human_size, say, warn
 from .flight import FlightRecording
 from .reach import shown
@@ -191,11 +194,29 @@ class RuleRecording(FlightRecording):
             finished.result()
         self._finisher.shutdown()
         self._line.clear()
+        self._tell_unknown()
         if self._rules is not None:
             self._rules.close()
         if not self._wish.quiet and not self._asked.as_json:
             passed = f"; rules held {count(self._passed_over, 'time')} more (--every)" if self._passed_over else ""
             say(f"{count(self._files, 'file')} in {seconds:.1f} s: {self._directory}{passed}")
+
+    def _tell_unknown(self) -> None:
+        """Say which rules name no event that there was: a misspelt one never holds."""
+        try:
+            past = read_history(self._tracer.access)
+        except (NoTracer, Refused, Malformed):
+            return
+        if past is None or len(past.gone) >= GONE_MAX:  # there may have been others
+            return
+        names = [*past.events, *(gone.event for gone in past.gone)]
+        for rule in self._asked.rules:
+            if rule.pattern is not None and not any(
+                rule.pattern.matches(EventName(*each.split(":", 1))) for each in names
+            ):
+                plain = (shown(each).removeprefix("user_events:") for each in names)
+                what = instead(shown(str(rule.pattern)), plain, "declared were:")
+                warn(f"no event that was declared matches rule '{shown(rule.text)}'; {what}")
 
     def _wait(self, is_done: Callable[[], bool], seconds: float) -> None:
         """Go on until it is done, at most so long."""
