@@ -11,6 +11,7 @@ from tests.formats.readers import ctf
 from userevents.formats import open_trace
 from userevents.formats.export import export
 from userevents.formats.model import Value
+from userevents.formats.naming import Names
 from userevents.formats.stock_text import stock_name
 
 
@@ -23,13 +24,12 @@ def shown(value: Value) -> Any:
 
 def meant(record: Any) -> tuple[Any, ...]:
     """Return what a record should be read as."""
-    names: list[str] = []
+    names = Names()
     fields: dict[str, Any] = {}
     for key, value in record.values.items():
         name = stock_name(key, names)
-        names += [name, f"{name}_length"]
         if isinstance(value, bytes):
-            fields[f"{name}_length"] = len(value)
+            fields[names.take(f"{name}_length")] = len(value)
         fields[name] = shown(value)
     who = {"vpid": record.tid if record.pid is None else record.pid, "vtid": record.tid, "procname": record.comm}
     return record.ts_ns, record.cpu, f"{record.event.system}:{record.event.name}", who, fields
@@ -52,6 +52,23 @@ def test_every_event_is_there_with_its_values(tmp_path: Path) -> None:
     assert told_apart(stable, [meant(records[at]) for at in order]) == ""
     assert [each.ts_ns for each in found] == [record.ts_ns for record in records]
     assert discarded == [12]
+
+
+def test_the_length_of_bytes_takes_no_other_fields_name(tmp_path: Path) -> None:
+    """A field may be called as the length of another would be: whichever comes first keeps the name."""
+    maker = Maker()
+    declaration = "sent u32 data_length; __rel_loc u8[] data; __rel_loc u8[] head; u32 head_length"
+    session = maker.session(7, "prog", {20: declaration})
+    session.add_values(1000, 20, 9, b"ab", b"cd", 8)
+    session.close()
+    maker.trace(tmp_path / "trace.dat")
+    with open_trace(str(tmp_path / "trace.dat")) as trace:
+        export(trace, "ctf", str(tmp_path / "x"))
+    ((found,), _) = ctf.events(tmp_path / "x")
+    assert found.fields == {
+        "data_length": 9, "data_length_2": 2, "data": {"hex": "6162"},
+        "head_length": 2, "head": {"hex": "6364"}, "head_length_2": 8,
+    }  # fmt: skip
 
 
 def test_dates_come_from_the_clock(tmp_path: Path) -> None:

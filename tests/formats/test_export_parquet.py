@@ -12,6 +12,7 @@ from userevents.formats.choice import Choice
 from userevents.formats.columns import schema_of
 from userevents.formats.export import export
 from userevents.formats.model import Record
+from userevents.formats.naming import Names
 from userevents.formats.stock_text import stock_name
 
 TYPES = {
@@ -38,18 +39,19 @@ def check_tables(directory: Path, records: list[Record]) -> None:
     by_event: dict[int, list[Record]] = {}
     for record in records:
         by_event.setdefault(record.event.id, []).append(record)
-    names: list[str] = []
+    names, written = Names(), set()
     for _, group in sorted(by_event.items()):
         event = group[0].event
-        names.append(stock_name(event.name, names))
-        table = sql(f"select * from read_parquet('{directory / names[-1]}.parquet')")
+        name = stock_name(event.name, names)
+        written.add(name)
+        table = sql(f"select * from read_parquet('{directory / name}.parquet')")
         meant = [(r.ts_ns, r.cpu, r.pid, r.tid, *r.values.values()) for r in group]
         for found, wanted in zip(table.fetchall(), meant, strict=True):
             assert all(map(same, found, wanted)), (event, found, wanted)
         schema = schema_of(event)
         assert table.columns == [name for name, _, _ in schema]
         assert [str(each) for each in table.types] == [TYPES.get(format_, "BLOB") for _, format_, _ in schema]
-    assert {path.stem for path in directory.glob("*.parquet")} == set(names)
+    assert {path.stem for path in directory.glob("*.parquet")} == written
 
 
 def test_every_event_is_a_table_of_its_declared_types(tmp_path: Path) -> None:

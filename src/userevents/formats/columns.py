@@ -23,6 +23,7 @@ from ..fields.payload import BYTES, FLOAT, INTEGER, Reading, readings
 from .arrow import CODED, Buffers, PureChunk, Schema
 from .choice import no_event
 from .model import Event
+from .naming import Names
 
 Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
 """Of (tag of the run, cpu, tid, time): the PID, None if it is not known; whether that holds at any time."""
@@ -169,13 +170,9 @@ def schema_of(event: Event, *, coded: bool = False) -> Schema:
     `coded`: text is by dictionary, which DuckDB groups and compares faster; others may take it for another type.
     """
     found: list[tuple[str, str, int]] = [*_COMMON]
-    names = {name for name, _, _ in found}
+    names = Names(name for name, _, _ in found)
     for key, reading in zip(event.keys, readings(event.fields), strict=True):
-        base = name = key.replace("\0", "\\0")
-        number = 2
-        while name in names:
-            name, number = f"{base}_{number}", number + 1
-        names.add(name)
+        name = names.take(key.replace("\0", "\\0"))
         format_, width = _format_of(reading)
         found.append((name, CODED, _CODE_SIZE) if coded and format_ == "u" else (name, format_, width))
     return tuple(found)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..fields import Field
+from .naming import Names
 
 PIDS_A_HOST = 10_000_000
 """A process 1234 of host 2 is 20001234 in a trace of up to 213 hosts (hosts.py). No Linux has a pid above 4194304."""
@@ -37,14 +38,9 @@ class Event(NamedTuple):
 
 def make_event(event_id: int, system: str, name: str, fields: tuple[Field, ...]) -> Event:
     """Return the event of these declared fields, its texts readable and its value keys unique."""
-    keys: list[str] = []
-    for each in fields:
-        key = base = readable(each.name)
-        number = 2
-        while key in keys:
-            key, number = f"{base}_{number}", number + 1
-        keys.append(key)
-    return Event(event_id, readable(system), readable(name), fields, tuple(keys))
+    names = Names()
+    keys = tuple(names.take(readable(each.name)) for each in fields)
+    return Event(event_id, readable(system), readable(name), fields, keys)
 
 
 class Record(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from .hosts import pids_a_host
 from .ledger import AFTER_WORDS
 from .model import Event
+from .naming import Names
 from .trace import Trace
 
 EVENTS: Final = "events"
@@ -61,16 +62,9 @@ def table_names(events: Iterable[Event], own: Sequence[str] = ()) -> dict[int, s
 
     SQL does not tell upper from lower case, so neither may two names differ by it alone.
     """
-    taken = {name.casefold() for name in (*OWN_TABLES, *own)}
-    names: dict[int, str] = {}
-    for event in sorted(events, key=lambda event: (event.system != "user_events", event.id)):
-        base = name = event.name.replace("\0", "\\0") or "unnamed"
-        number = 2
-        while name.casefold() in taken:
-            name, number = f"{base}_{number}", number + 1
-        taken.add(name.casefold())
-        names[event.id] = name
-    return names
+    names = Names((*OWN_TABLES, *own), str.casefold)
+    ordered = sorted(events, key=lambda event: (event.system != "user_events", event.id))
+    return {event.id: names.take(event.name.replace("\0", "\\0") or "unnamed") for event in ordered}
 
 
 def host_in_sql(trace: Trace, pid: str = "pid") -> str:

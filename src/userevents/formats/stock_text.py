@@ -4,27 +4,24 @@ docs/formats/tracedat.md lists what differs from the kernel's `format` file, and
 """
 
 import re
-from collections.abc import Container
 
 from ..fields import Field, format_text
 from ..fields.types import NUMBER, SCALARS, filter_class
+from .naming import Names
 
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_]")
 _TAKEN = ("common_type", "common_flags", "common_preempt_count", "common_pid", "__attribute__")
 _NUMBERS = {1: ("%hhd", "%u"), 2: ("%hd", "%u"), 4: ("%d", "%u"), 8: ("%lld", "%llu")}
 
 
-def stock_name(name: str, taken: Container[str] = ()) -> str:
-    """Return `name` as one word of letters, digits and underscores that is not `taken`: ``ev.0`` gives ``ev_0``.
+def stock_name(name: str, names: Names | None = None) -> str:
+    """Return `name` as one word of letters, digits and underscores, taken from `names`: ``ev.0`` gives ``ev_0``.
 
-    >>> stock_name("ev.0"), stock_name("a-b", ["a_b"]), stock_name("")
+    >>> stock_name("ev.0"), stock_name("a-b", Names(["a_b"])), stock_name("")
     ('ev_0', 'a_b_2', '_')
     """
-    word = base = _NOT_A_WORD.sub("_", name) or "_"
-    number = 2
-    while word in taken:
-        word, number = f"{base}_{number}", number + 1
-    return word
+    word = _NOT_A_WORD.sub("_", name) or "_"
+    return word if names is None else names.take(word)
 
 
 def stock_format(name: str, event_id: int, fields: tuple[Field, ...]) -> str:
@@ -34,12 +31,11 @@ def stock_format(name: str, event_id: int, fields: tuple[Field, ...]) -> str:
     >>> print(stock_format("e", 20, parse_fields("__rel_loc u8[] b; s8 c")).splitlines()[-1])
     print fmt: "b=%s c=%hhd", __print_hex_str(__get_rel_dynamic_array(b), REC->b >> 16), REC->c
     """
-    names = list(_TAKEN)
+    names = Names(_TAKEN)
     head = format_text(name, event_id, ()).partition("print fmt:")[0].removesuffix("\n")
     lines, shown, arguments = [], [], []
     for field in fields:
         word = stock_name(field.name, names)
-        names.append(word)
         declared, conversion, argument = _spelled(field, word)
         lines.append(f"\tfield:{declared};\toffset:{field.offset};\tsize:{field.size};\tsigned:{field.signed:d};\n")
         shown.append(f"{_label(field.name, word)}={conversion}")

@@ -10,6 +10,7 @@ from struct import pack
 
 from ..abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT, PAGE_SIZE
 from . import tracedat as layout
+from .naming import Names
 from .output import OutputFile
 from .recording import Declared
 from .stock_text import stock_format, stock_name
@@ -26,15 +27,14 @@ def _headers() -> bytes:
 
 def _event_formats(events: Sequence[Declared]) -> bytes:
     """Return the event formats by system, each name a word of its own that stock tools can read."""
-    systems: dict[str, dict[str, str]] = {}
+    systems: dict[str, tuple[Names, list[str]]] = {}
     for event in events:
-        formats = systems.setdefault(event.system.replace("\0", "") or "user_events", {})
-        name = stock_name(event.name, formats)
-        formats[name] = stock_format(name, event.id, event.fields)
+        names, formats = systems.setdefault(event.system.replace("\0", "") or "user_events", (Names(), []))
+        formats.append(stock_format(stock_name(event.name, names), event.id, event.fields))
     pieces = [pack("<I", len(systems))]
-    for system, formats in systems.items():
+    for system, (_, formats) in systems.items():
         pieces.append(system.encode("latin-1", "replace") + b"\0" + pack("<I", len(formats)))
-        pieces += map(_sized, formats.values())
+        pieces += map(_sized, formats)
     return b"".join(pieces)
 
 

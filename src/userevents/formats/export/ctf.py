@@ -11,6 +11,7 @@ from ...fields.payload import FLOAT, INTEGER, Reading
 from .. import facts
 from .. import transcode as steps
 from ..decoder import Decoder
+from ..naming import Names
 from ..output import OutputDirectory
 from ..stock_text import stock_name
 from ..transcode import Coding, Piece, Step, literal, sized, step
@@ -135,11 +136,9 @@ class _Writer:
         event = decoder.event
         found = [literal(_ID.pack(event.id)), step(steps.TIME_U64), step(steps.WHO)]
         declared = []
-        names: list[str] = []
+        names = Names()
         for number, (key, reading) in enumerate(zip(event.keys, decoder.readings, strict=True)):
-            name = stock_name(key, names)
-            names += [name, f"{name}_length"]
-            put, text = _field(number, name, reading)
+            put, text = _field(number, stock_name(key, names), reading, names)
             found += put
             declared += text
         fields = "".join(f"\t\t{line};\n" for line in declared)
@@ -177,7 +176,7 @@ def _who(pid: int | None, tid: int, comm: str) -> bytes:
     return ids + comm.replace("\0", "").encode("utf-8", "backslashreplace") + b"\0"
 
 
-def _field(number: int, name: str, reading: Reading) -> tuple[list[Step], list[str]]:
+def _field(number: int, name: str, reading: Reading, names: Names) -> tuple[list[Step], list[str]]:
     """Return how a field is put, and its declaration: an underscore more than its name, as readers take one away."""
     kind, start, end, signed = reading
     if kind == INTEGER:
@@ -189,7 +188,8 @@ def _field(number: int, name: str, reading: Reading) -> tuple[list[Step], list[s
     if kind & 1:
         return [step(steps.PLAIN, number), literal(b"\0")], [f"string {{ encoding = UTF8; }} _{name}"]
     put = sized(step(steps.PLAIN, number), width=4)
-    return [*put], [f"uint32_t _{name}_length", f"uint8_t _{name}[_{name}_length]"]
+    length = names.take(f"{name}_length")
+    return [*put], [f"uint32_t _{length}", f"uint8_t _{name}[_{length}]"]
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from ..arrow import LazyColumns, PureChunk
 from ..choice import Choice
 from ..columns import schema_of
 from ..model import Event
+from ..naming import Names
 from ..output import OutputDirectory
 from ..sql_text import literal
 from ..stock_text import stock_name
@@ -28,14 +29,12 @@ def write(job: Job, directory: OutputDirectory) -> None:
         import duckdb
     except ImportError:
         raise Unusable("Parquet is written by DuckDB, which is not installed: pip install 'userevents[sql]'") from None
-    names: list[str] = []
+    names = Names()
     with duckdb.connect() as connection:
         for setting in _SETTINGS:
             connection.execute(setting)
         for event in _recorded(job):
-            name = stock_name(event.name, names)
-            names.append(name)
-            _write_table(job, connection, event, directory.place(f"{name}.parquet"))
+            _write_table(job, connection, event, directory.place(f"{stock_name(event.name, names)}.parquet"))
     directory.append(_METADATA, json.dumps(job.metadata(), indent=1).encode())
     job.size = directory.size()
 

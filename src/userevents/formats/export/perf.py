@@ -12,6 +12,7 @@ from .. import facts
 from .. import perfdata as layout
 from .. import transcode as steps
 from ..decoder import Decoder
+from ..naming import Names
 from ..output import OutputFile
 from ..stock_text import stock_format, stock_name
 from ..transcode import Coding, Piece, Step, literal, step
@@ -149,13 +150,11 @@ class _Writer:
     def _names(self) -> dict[int, tuple[str, str]]:
         """Return system and name of each event, each name a word of its own that stock tools can read."""
         names: dict[int, tuple[str, str]] = {}
-        taken: dict[str, set[str]] = {}
+        taken: dict[str, Names] = {}
         for event_id in self._ids:
             event = self._events[event_id]
             system = stock_name(event.system)
-            name = stock_name(event.name, taken.setdefault(system, set()))
-            taken[system].add(name)
-            names[event_id] = system, name
+            names[event_id] = system, stock_name(event.name, taken.setdefault(system, Names()))
         return names
 
     def _tracing_data(self) -> bytes:
