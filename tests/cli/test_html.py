@@ -50,6 +50,23 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_page_never_takes_the_place_of_its_trace(trace: Path) -> None:
+    """Naming it twice would lose what it holds."""
+    before = trace.read_bytes()
+    done = CliRunner().invoke(html, [str(trace), "-o", f"{trace.parent}/./{trace.name}"])
+    assert (done.exit_code, "is the trace itself" in done.stderr) == (2, True)
+    assert trace.read_bytes() == before
+
+
+def test_a_file_may_be_called_like_a_part_of_the_page(trace: Path, tmp_path: Path) -> None:
+    """What stands where in the page is not looked for in what was put there."""
+    odd = tmp_path / "@DATA@@SCRIPT@.dat"
+    odd.write_bytes(trace.read_bytes())
+    page = write(odd)
+    assert "<title>@DATA@@SCRIPT@.dat · userevents</title>" in page
+    assert shown_in(page)["about"]["file"] == odd.name
+
+
 def write(trace: Path, *arguments: str) -> str:
     """Return the page that the verb writes."""
     done = CliRunner().invoke(html, [*arguments, "-o", "-", str(trace)])

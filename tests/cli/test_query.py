@@ -239,6 +239,14 @@ def test_the_shell_completes_tables_and_columns(trace: str) -> None:
     assert complete_sql(context, parameter, "to") == []
 
 
+def test_a_result_never_takes_the_place_of_its_trace(trace: str) -> None:
+    """Naming it twice would lose what it holds."""
+    before = Path(trace).read_bytes()
+    done = run(trace, "SELECT 1", "-o", trace, "--format", "csv")
+    assert (done.exit_code, "is the trace itself" in done.stderr) == (2, True)
+    assert Path(trace).read_bytes() == before
+
+
 def test_sql_comes_from_stdin_too(trace: str) -> None:
     """`-` stands for it."""
     assert run("--format", "csv", trace, "-", text="SELECT count(*) AS n\nFROM request").stdout == "n\n100\n"

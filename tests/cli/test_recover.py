@@ -1,5 +1,6 @@
 """`userevents recover`: the trace of a recorder that was killed, its exit codes, and what it never overwrites."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_the_recording_itself_is_never_the_output(part: Path) -> None:
     before = part.read_bytes()
     assert run(str(part), "-o", str(part)).exit_code == 2
     assert part.read_bytes() == before
+
+
+def test_a_recording_that_goes_on_is_not_called_over(part: Path) -> None:
+    """Its recorder has it locked, and finishes it: a trace of what is there by now wants a name of its own."""
+    with part.open("rb") as recorder:
+        fcntl.flock(recorder, fcntl.LOCK_EX)
+        done = run(str(part))
+        assert (done.exit_code, part.with_suffix("").exists()) == (1, False)
+        assert "still runs" in done.stderr
+        done = run(str(part), "-o", str(part.with_name("now.dat")))
+    assert done.exit_code == 0, done.stderr
+    assert "what it writes from now on is not in" in done.stderr
+    assert "no longer needed" not in done.stderr
 
 
 def test_what_is_no_recording_is_exit_code_1(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from .opening import opened
+from .opening import check_output, opened
 from .options import file_argument, file_event_option, file_pid_option, quiet_option
 from .spans import pair_option
 
@@ -97,7 +97,6 @@ def export(
 
 def _place(file: str, to: str, output: str | None) -> "str | BinaryIO":
     """Return where to write; what lies there already is only replaced if it was named."""
-    from ..fields.escape import printable
     from ..formats.export import default_out
 
     if output == "-":
@@ -105,10 +104,7 @@ def _place(file: str, to: str, output: str | None) -> "str | BinaryIO":
             raise click.UsageError("the result is no text for a terminal; redirect it, or name a file with -o")
         return sys.stdout.buffer
     out = output or default_out(file, to)
-    if output is None and os.path.lexists(out):
-        raise click.UsageError(printable(f"'{out}' is there already; name the file to write with -o"))
-    if os.path.realpath(out) == os.path.realpath(file):
-        raise click.UsageError(printable(f"'{out}' is the trace itself; name another file with -o"))
+    check_output(file, out, is_named=output is not None)
     return out
 
 

@@ -30,16 +30,14 @@ def html(output: str | None, pairs: "tuple[Pair, ...]", rows: int, opens: bool, 
     userevents html trace.dat
     userevents html trace.dat --pair request_begin:request_end:id -o page.html
     """
-    from ..fields.escape import printable
     from ..formats.output import OutputFile
     from ..formats.page import Limits, page_of, picture
     from .console import Progress, count, human_size, say
     from .memory import kept_memory
-    from .opening import opened
+    from .opening import check_output, opened
 
     out = output or f"{file}.html"
-    if output is None and os.path.lexists(out):
-        raise click.UsageError(printable(f"'{out}' is there already; name the page to write with -o"))
+    check_output(file, out, is_named=output is not None)
     with kept_memory(), opened(file, pairs) as trace:
         source = trace.source
         with Progress(lambda done: f"reading {file}: {done} %", enabled=not quiet) as progress:

@@ -1,9 +1,12 @@
 """Opening a trace for a verb that makes something of it: what is wrong is said, and what was lost comes first."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import click
 
 from ..errors import UserEventsError
 from ..fields.escape import printable
@@ -42,6 +45,14 @@ def opened(file: str, pairs: "Sequence[Pair]" = (), *, losses: bool = True) -> I
         if error.filename is None:
             raise  # of stdout: files that are read or made name themselves
         _end(f"'{error.filename}': {error.strerror or error}", [])
+
+
+def check_output(file: str, out: str, *, is_named: bool) -> None:
+    """Refuse to write over the trace FILE itself, and, unless it was named, over what is there already."""
+    if not is_named and os.path.lexists(out):
+        raise click.UsageError(printable(f"'{out}' is there already; name the file to write with -o"))
+    if os.path.realpath(out) == os.path.realpath(file):
+        raise click.UsageError(printable(f"'{out}' is the trace itself; name another file with -o"))
 
 
 def _tell_notes(trace: Trace, told: int) -> int:

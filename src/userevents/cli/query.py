@@ -55,12 +55,14 @@ def query(
     userevents query trace.dat --pair request_begin:request_end:id 'SELECT max(latency_ns) FROM spans'
     """
     from .memory import kept_memory
-    from .opening import opened
+    from .opening import check_output, opened
     from .results import write_result
 
     form = form or _form_of(output)
     if form == "parquet" and not output:
         raise click.UsageError("Parquet is no text: name the file to write with -o FILE")
+    if output:
+        check_output(file, output, is_named=True)
     if sql is not None:  # UTF-8, whatever the locale made of it
         sql = (sys.stdin.buffer.read() if sql == "-" else os.fsencode(sql)).decode("utf-8", "backslashreplace")
     is_plain = form != "parquet" and not allow_files

@@ -7,6 +7,7 @@ data is JSON in which no `<` stands, so that nothing in a trace can end the elem
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -21,17 +22,15 @@ def page_of(data: dict[str, Any]) -> str:
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    found = _part("page.html")
-    for mark, text in {
-        "@POLICY@": policy,
-        "@TITLE@": escape(f"{data['about']['file']} · userevents"),
-        "@STYLE@": style,
-        "@SCRIPT@": script,
-        "@DATA@": as_script_data(data),
-    }.items():
-        before, _, after = found.partition(mark)
-        found = before + text + after
-    return found
+    parts = {
+        "POLICY": policy,
+        "TITLE": escape(f"{data['about']['file']} · userevents"),
+        "STYLE": style,
+        "SCRIPT": script,
+        "DATA": as_script_data(data),
+    }
+    # In one go: what is put in may itself read like a mark.
+    return re.sub("@([A-Z]+)@", lambda mark: parts[mark[1]], _part("page.html"))
 
 
 def as_script_data(data: object) -> str:
