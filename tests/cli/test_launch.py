@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from userevents.cli.launch import find_program
+from userevents.cli.launch import find_or_fail, find_program
 from userevents.errors import Unusable
 
 NOBODY = 65534
@@ -19,6 +19,17 @@ def test_what_is_no_program_is_told_from_what_is_not_there(tmp_path: Path) -> No
             find_program(f"{tmp_path}/{name}")
     with pytest.raises(Unusable, match="was not found in PATH"):
         find_program("no-such-program-here")
+
+
+def test_the_exit_code_goes_by_what_is_wrong_and_not_by_what_a_path_says(tmp_path: Path) -> None:
+    """126 for what is there and cannot be run, 127 for what is not, wherever that would be."""
+    place = tmp_path / "not found"
+    place.mkdir()
+    (place / "data").touch(mode=0o644)
+    for name, code in (("data", 126), ("none", 127)):
+        with pytest.raises(SystemExit) as ended:
+            find_or_fail(f"{place}/{name}")
+        assert ended.value.code == code
 
 
 def test_a_program_behind_a_closed_directory_is_not_called_missing(tmp_path: Path) -> None:

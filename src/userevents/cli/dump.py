@@ -1,5 +1,6 @@
 """`userevents dump`: write out what a flight recording holds, while it goes on."""
 
+import contextlib
 import json
 import sys
 import time
@@ -24,21 +25,20 @@ def dump(last: float | None, output: str | None, name: str | None, as_json: bool
     userevents dump --last 30s -o slow.dat
     """
     from ..control import Tracer
-    from ..errors import NoTracer, Refused, Unusable
+    from ..errors import NoTracer
     from .dumping import choose_flight, tell_dump, write_dump
-    from .reach import join
+    from .reach import failing, join, nobody_listens
 
     out = output or time.strftime("flight-%Y%m%d-%H%M%S.dat")
-    try:
-        access = join()
-    except NoTracer:
-        fail("no flight recording is going on; start one: userevents record --flight -- PROGRAM")
-    try:
-        done = write_dump(access, choose_flight(Tracer(access), name), out, last_s=last, quiet=as_json)
-    except (NoTracer, Unusable, Refused) as error:
-        fail(str(error))
-    finally:
-        access.close()
+    with failing():
+        try:
+            access = join()
+        except NoTracer as error:
+            if not nobody_listens(error):
+                raise
+            fail("no flight recording is going on; start one: userevents record --flight -- PROGRAM")
+        with contextlib.closing(access):
+            done = write_dump(access, choose_flight(Tracer(access), name), out, last_s=last, quiet=as_json)
     if done is None:
         sys.exit(1)
     if not as_json:

@@ -18,10 +18,14 @@ NOT_EXECUTABLE = 126
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 
 
+class NotFound(Unusable):
+    """There is no program of that name."""
+
+
 def find_program(name: str) -> str:
     """Return the path of a program as a shell would find it.
 
-    Raises `Unusable` saying where it was looked for, or why it cannot be run.
+    Raises `NotFound` saying where it was looked for, `Unusable` saying why it cannot be run.
     """
     path = shutil.which(name)
     if path is not None:
@@ -29,7 +33,7 @@ def find_program(name: str) -> str:
     if os.sep in name and (problem := _problem(name)):
         raise Unusable(f"program '{name}' {problem}")
     where = "" if os.sep in name else f" in PATH ({os.environ.get('PATH', '')})"
-    raise Unusable(f"program '{name}' was not found{where}")
+    raise NotFound(f"program '{name}' was not found{where}")
 
 
 def _problem(path: str) -> str | None:
@@ -49,8 +53,10 @@ def find_or_fail(name: str) -> str:
     """As `find_program`; where there is none that can be run, say so and end with the shell's exit code."""
     try:
         return find_program(name)
+    except NotFound as error:
+        fail(str(error), NOT_FOUND)
     except Unusable as error:
-        fail(str(error), NOT_FOUND if "not found" in str(error) else NOT_EXECUTABLE)
+        fail(str(error), NOT_EXECUTABLE)
 
 
 def is_python(path: str) -> bool:

@@ -5,13 +5,14 @@ import sys
 
 import click
 
+from .complete import complete_declared
 from .sessions import Declared
 
 
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event and program.")
 @click.option("-p", "--pid", "pids", multiple=True, type=click.IntRange(1), help="Only this process. Repeatable.")
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=complete_declared)
 def list_(as_json: bool, pids: tuple[int, ...], pattern: str | None) -> None:
     """List the declared events of live programs that match PATTERN ([SYSTEM:]EVENT with * ? []).
 

@@ -1,9 +1,12 @@
 """Options that say who may use a tree: its mode and group, as tracefs takes them when it is mounted."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_GID_MAX: Final = (1 << 32) - 2
+"""(gid_t)-1 is none."""
 
 
 def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,8 +32,12 @@ def _mode(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
 
 
 def _group(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    if value is None or value.isdigit():
-        return None if value is None else int(value)
+    if value is None:
+        return None
+    if value.isascii() and value.isdecimal():
+        if len(value) > 10 or int(value) > _GID_MAX:
+            raise click.BadParameter(f"'{value}' is no group's id: they go up to {_GID_MAX}")
+        return int(value)
     import grp
 
     try:

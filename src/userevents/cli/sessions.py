@@ -2,15 +2,15 @@
 
 import contextlib
 import errno
-import fnmatch
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT
+from ..abi.user_events import USER_EVENT_REG_MULTI_FORMAT, USER_EVENTS_MULTI_SYSTEM, USER_EVENTS_SYSTEM
 from ..control import Tracer
+from ..control.events import EventName, Pattern
 from ..errors import Malformed, NoTracer, Refused, Unusable, UserEventsError
 from ..fields import clash, parse_fields
 from ..fields.escape import printable
@@ -112,9 +112,7 @@ def declared_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Decl
                 (of_threads if session.is_lane else found).extend(_events(session))
             except (Malformed, OSError) as error:
                 problems.append(str(error))
-    wanted = _glob(pattern)
-    whole = _with_reasons(_with_threads(found, of_threads))
-    return sorted(item for item in whole if fnmatch.fnmatchcase(item.event, wanted)), problems
+    return _matching(pattern, _with_reasons(_with_threads(found, of_threads))), problems
 
 
 def native_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declared], list[str]]:
@@ -136,8 +134,7 @@ def native_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declar
         if program.get("native") and (not pids or program["pid"] in pids)
         for event in program["events"]
     ]
-    wanted = _glob(pattern)
-    return sorted(item for item in found if fnmatch.fnmatchcase(item.event, wanted)), []
+    return _matching(pattern, found), []
 
 
 def _native(program: dict[str, Any], event: dict[str, Any]) -> Declared:
@@ -203,8 +200,11 @@ def _clash(first: Declared, refused: Declared) -> str:
         return f"event '{first.event}' is already registered as '{first.fields}'"
 
 
-def _glob(pattern: str | None) -> str:
-    return pattern.rpartition(":")[2] if pattern else "*"
+def _matching(pattern: str | None, found: Iterable[Declared]) -> list[Declared]:
+    """What ``[SYSTEM:]EVENT`` means, in order."""
+    wanted = Pattern.parse(pattern or "")
+    systems = {True: USER_EVENTS_MULTI_SYSTEM, False: USER_EVENTS_SYSTEM}
+    return sorted(item for item in found if wanted.matches(EventName(systems[item.multi_format], item.event)))
 
 
 def _events(session: SessionFile) -> Iterator[Declared]:

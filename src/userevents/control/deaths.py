@@ -107,8 +107,8 @@ class Deaths:
 
 def matches(name: str, program: Mapping[str, Any]) -> bool:
     """Whether a pid or glob means a program: its thread's name, its command, or the script that it runs."""
-    if name.isdigit():
-        return int(program["pid"]) == int(name)
+    if name.isascii() and name.isdecimal():
+        return str(program["pid"]) == name.lstrip("0")
     words = [word for word in program.get("cmdline") or () if not word.startswith("-")]
     called = {program["comm"], *(os.path.basename(word) for word in words[:2])}
     return any(fnmatchcase(each, name) for each in called)
