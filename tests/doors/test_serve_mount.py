@@ -1,5 +1,6 @@
 """`userevents serve --mount`: the daemon's tree as files, and who may use them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -99,8 +100,9 @@ def test_a_group_may_look_or_drive_as_the_mode_says(
 
 def test_a_mount_that_somebody_takes_away_ends_the_daemon(serve: Callable[..., Served]) -> None:
     """It says so and fails, for a service manager to start it again."""
-    served = serve()
+    served = serve("--json")
     subprocess.run(["umount", "-l", str(served.place)], check=True)
     assert served.process.wait(20) == 1
     assert served.process.stderr is not None
-    assert "was unmounted" in served.process.stderr.read()
+    logged = [json.loads(line) for line in served.process.stderr.read().splitlines()]
+    assert (logged[-1]["level"], logged[-1]["message"]) == ("error", "the mounted tree was unmounted")

@@ -266,14 +266,24 @@ def test_logs_can_be_json(service: Service) -> None:
     assert {"time", "level", "message"} == set(lines[0])
 
 
+DRIVEN = ("--mount", "--mode", "770", "--group", "0", "--fleet-ca", "/etc/ca $1.pem", "--fleet-backlog", "1M")
+IN_UNIT = (
+    "--system --mount=/sys/kernel/tracing --mode=770 --group=0 --fleet=nats://broker '--fleet-host=a b%%' "
+    "--fleet-backlog=1048576 '--fleet-ca=/etc/ca $$1.pem'\n"
+)
+
+
 @pytest.mark.parametrize("who", ["user", "system"])
 def test_the_units_are_good_systemd_units(userevents: Userevents, tmp_path: Path, who: str) -> None:
-    """systemd-analyze verify has nothing to say about them; they need no procps, and others see what is mounted."""
+    """systemd-analyze verify has nothing to say about them, all that was asked for is in them.
+
+    They need no procps, and others see what is mounted.
+    """
     tool = require("systemd-analyze")
-    option = ["--system", "--fleet", "nats://broker", "--fleet-host", "a b%"] if who == "system" else []
+    option = ["--system", "--fleet", "nats://broker", "--fleet-host", "a b%", *DRIVEN] if who == "system" else []
     for kind in ("service", "socket"):
         text = userevents("serve", *option, "--print-unit", kind).stdout
-        assert ("AF_INET6" in text and "'--fleet-host=a b%%'" in text) == (len(option) > 1 and kind == "service")
+        assert ("AF_INET6" in text and IN_UNIT in text) == (len(option) > 1 and kind == "service")
         assert "/bin/kill" not in text
         assert not re.search(r"^(Protect|Private|ReadOnly|Inaccessible|MountFlags)", text, re.MULTILINE)
         (tmp_path / f"userevents.{kind}").write_text(text, encoding="utf-8")

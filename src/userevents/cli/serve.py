@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from .console import count, fail, size_option
+from ..errors import Unusable, UserEventsError
+from .console import count, size_option
 from .fleeting import Credentials, credential_options, settings
 from .mount import TRACING
 from .policy import policy_options
@@ -24,6 +26,20 @@ if TYPE_CHECKING:
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _FOR_ROOT, _FOR_ITS_GROUP = 0o700, 0o750
 _TURN_S = 1.0
+_DEFAULT = ParameterSource.DEFAULT
+_PATHS = ("mounted_at", *(f"fleet_{name}_file" for name in Credentials._fields))
+_IN_UNIT = {
+    "mounted_at": "--mount",
+    "mode": "--mode",
+    "gid": "--group",
+    "servers": "--fleet",
+    "fleet_host": "--fleet-host",
+    "backlog": "--fleet-backlog",
+    **{f"fleet_{name}_file": f"--fleet-{name}" for name in Credentials._fields},
+    "log_level": "--log-level",
+    "as_json": "--json",
+}
+"""The options that a unit takes over, by their parameters."""
 
 
 @click.command()
@@ -71,14 +87,13 @@ def serve(
     userevents serve --fleet nats://broker.example --fleet-credentials web1.creds
     """
     from ..doors import Policy
-    from ..errors import UserEventsError
     from ..session.directory import SYSTEM
     from .serving import serving
     from .units import unit_text
 
     if unit is not None:
-        fleet = _fleet_words(servers, fleet_host, credentials)
-        click.echo(unit_text(unit, _command(), system=system, fleet=fleet), nl=False)
+        options = _unit_options(click.get_current_context())
+        click.echo(unit_text(unit, _command(), system=system, options=options, fleet=servers is not None), nl=False)
         return
     if mounted_at is None and not system and (mode is not None or gid is not None):
         raise click.UsageError("--mode and --group say who may use a mounted tree (--mount) or the system's (--system)")
@@ -118,13 +133,16 @@ def _command() -> list[str]:
     )
 
 
-def _fleet_words(servers: str | None, host: str | None, credentials: Credentials) -> list[str]:
-    """The options that join the fleet, for a unit: files by their full paths."""
-    if servers is None:
-        return []
-    files = {name: os.path.abspath(path) for name, path in credentials._asdict().items() if path}
-    given = {"": servers, **({"-host": host} if host else {}), **{f"-{name}": path for name, path in files.items()}}
-    return [f"--fleet{name}={value}" for name, value in given.items()]
+def _unit_options(ctx: click.Context) -> list[str]:
+    """The options that were given, for a unit: files by their full paths."""
+    given = {name: value for name, value in ctx.params.items() if ctx.get_parameter_source(name) != _DEFAULT}
+    words = []
+    for name, option in _IN_UNIT.items():
+        if name in given:
+            value = given[name]
+            value = f"{value:o}" if name == "mode" else os.path.abspath(value) if name in _PATHS else value
+            words.append(option if value is True else f"{option}={value}")
+    return words
 
 
 @contextlib.contextmanager
@@ -156,7 +174,7 @@ def _join(
 
 
 def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Log) -> None:
-    """Watch over the tracer's threads until a signal comes, or one of them fails."""
+    """Watch over the tracer's threads until a signal comes; raises `Unusable` if one of them fails."""
     turn_s = min(_TURN_S, manager.watchdog_s / 2 if manager.watchdog_s else _TURN_S)
     status = ""
     while True:
@@ -165,9 +183,9 @@ def _serve(served: "Serving", door: "FuseDoor | None", manager: Manager, log: Lo
             log("info", f"{found.name}: ending")
             return
         if served.tracer.failure is not None:
-            fail(f"the tracer failed: {served.tracer.failure!r}")
+            raise Unusable(f"the tracer failed: {served.tracer.failure!r}")
         if door is not None and not door.is_serving:
-            fail("the mounted tree was unmounted")
+            raise Unusable("the mounted tree was unmounted")
         if found is not None:
             _reload(served, manager, log)
         lately, status = status, _status(served)  # which the loop's own thread answers: it lives

@@ -51,10 +51,12 @@ WantedBy=sockets.target
 """
 
 
-def unit_text(kind: str, command: Sequence[str], *, system: bool = False, fleet: Sequence[str] = ()) -> str:
+def unit_text(
+    kind: str, command: Sequence[str], *, system: bool = False, options: Sequence[str] = (), fleet: bool = False
+) -> str:
     """Return the text of a unit: `kind` is ``service`` or ``socket``, `command` what starts the command line.
 
-    `fleet` are the options with which the service joins a fleet.
+    `options` are the service's, besides ``--system``; with `fleet` it must reach brokers.
     """
     place = "/etc/systemd/system" if system else "~/.config/systemd/user"
     option = "--system " if system else ""
@@ -70,8 +72,8 @@ def unit_text(kind: str, command: Sequence[str], *, system: bool = False, fleet:
         option=option,
         place=place,
         command=_words(command),
-        options=(" --system" if system else "") + (f" {_words(fleet)}" if fleet else ""),
-        more=_FOR_SYSTEM.replace("AF_NETLINK", "AF_NETLINK" + _TO_BROKERS * bool(fleet)) if system else "",
+        options=(" --system" if system else "") + (f" {_words(options).replace('$', '$$')}" if options else ""),
+        more=_FOR_SYSTEM.replace("AF_NETLINK", "AF_NETLINK" + _TO_BROKERS * fleet) if system else "",
         target="multi-user.target" if system else "default.target",
     )
 
