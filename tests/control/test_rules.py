@@ -101,6 +101,15 @@ def test_a_rate_holds_when_more_came_within_the_span_than_the_limit(batches: lis
     assert found == rises
 
 
+def test_a_rate_looks_at_records_in_their_order() -> None:
+    """Another CPU's page may come later and hold an earlier record."""
+    rate, found = watched(_Rate, "tick rate > 1/1s"), []
+    for seconds in ([10.0], [9.5, 12.0], [13.5], [12.9]):
+        rate._times = lambda seconds=seconds: [int(each * 1e9) for each in seconds]
+        found += [(held.ts_ns / 1e9, held.what) for held in rate.look()]
+    assert found == [(10.0, "2 in 0.500 s"), (13.5, "2 in 0.600 s")]
+
+
 @given(TIMES)
 def test_a_gap_holds_once_for_each_time_that_nothing_came(batches: list[list[int]]) -> None:
     """However the records are cut into looks, at its span behind the last one."""
@@ -111,6 +120,13 @@ def test_a_gap_holds_once_for_each_time_that_nothing_came(batches: list[list[int
         every += times
         found += [held.ts_ns for held in gap._gaps(times)]
     assert found == [first + 200_000 for first, second in pairwise(every) if second - first > 200_000]
+
+
+def test_a_producer_is_named_by_its_pid_or_a_glob() -> None:
+    """Leading zeros do not matter; what is no number in ASCII is a name."""
+    program = {"pid": 42, "comm": "²", "cmdline": ["python3", "shop.py"]}
+    for name, meant in (("42", True), ("042", True), ("4", False), ("²", True), ("٤٢", False), ("shop*", True)):
+        assert matches(name, program) is meant, name
 
 
 def test_the_end_of_a_process_is_noticed_with_how_it_ended() -> None:

@@ -143,6 +143,13 @@ def test_what_is_no_status_file_is_malformed(text: str) -> None:
         parse_status(text)
 
 
+def test_holders_of_nothing_are_malformed() -> None:
+    """The text comes from another process."""
+    for text in ("  file pid 1\n", "s:a id=1\n\n  file pid 1\n"):
+        with pytest.raises(Malformed, match="'file pid 1' holds no event"):
+            parse_holders(text)
+
+
 def test_holders_are_read_by_event() -> None:
     """Also where an event has none, or its name looks like a number."""
     text = "s:a id=1 refcnt=2\n  file pid 1\n  self persistent\ns:b id=3 id=2 refcnt=0\n"

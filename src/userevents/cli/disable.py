@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..control.events import GONE
 from ..errors import Refused
 from .complete import complete_event
-from .reach import GONE, instance_option, tracefs_option
+from .reach import instance_option, tracefs_option
 
 if TYPE_CHECKING:
     from ..control.events import EventControl

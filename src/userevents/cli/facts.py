@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ..control import Access, Tracer
-from ..control.events import EventControl, EventName, Pattern, all_events, instance_prefix
+from ..control.events import GONE, EventControl, EventName, Pattern, all_events, instance_prefix
 from ..control.history import Entry, GoneEvent, History, read_history
 from ..errors import Malformed, Refused
 from ..fields import Field, fields_text, parse_fields
-from .reach import GONE, kernel_text, shown
+from .reach import kernel_text, shown
 from .sessions import Declared, split_declaration
 
 TOP: Final = "top instance"

@@ -1,6 +1,6 @@
 """Records of live events, decoded and in order of time: what `tail` prints and `top` shows below."""
 
-import os
+import time
 from collections.abc import Iterable
 from struct import Struct
 from typing import Final
@@ -9,7 +9,7 @@ from ..abi.ring_buffer import RECORD_HEADER, RECORD_HEADER_SIZE
 from ..buffer import page_data
 from ..buffer.page import body_start, record_end
 from ..buffer.run import Run
-from ..control.live import Arrived, Live
+from ..control.live import Arrived, Live, thread_owner
 from ..errors import Malformed
 from ..formats import Record
 from ..formats.decoder import Decoder
@@ -17,6 +17,8 @@ from ..formats.model import make_event
 
 _HEAD: Final = Struct(RECORD_HEADER)
 _UNKNOWN: Final = "<...>"
+_KNOWN_S: Final = 1.0
+"""How long it is remembered whose thread one is: it may call itself something else, and ids are given again."""
 
 
 class Following:
@@ -26,6 +28,8 @@ class Following:
         self._live = live
         self._decoders: dict[int, Decoder] = {}
         self._threads: dict[int, tuple[int | None, str]] = {}
+        self._asked_s = time.monotonic()
+        """Since when what is remembered of threads was asked."""
         self._held: list[Record] = []
 
     def look(self) -> int:
@@ -57,16 +61,19 @@ class Following:
 
     def _decoded(self, arrived: Iterable[Arrived]) -> list[Record]:
         found = []
+        if (now := time.monotonic()) - self._asked_s > _KNOWN_S:
+            self._threads.clear()
+            self._asked_s = now
         for cpu, page in arrived:
             try:
                 since, view = page_data(page)
             except Malformed:
                 continue
             run = Run(bytes(view), since, cpu)
-            for time, start in zip(run.times, run.starts, strict=True):
+            for ts_ns, start in zip(run.times, run.starts, strict=True):
                 body = run.data[body_start(run.data, start) : record_end(run.data, start)]
                 if len(body) >= RECORD_HEADER_SIZE:
-                    found.append(self._record(time, cpu, body))
+                    found.append(self._record(ts_ns, cpu, body))
         return found
 
     def _record(self, ts_ns: int, cpu: int, body: bytes) -> Record:
@@ -79,11 +86,6 @@ class Following:
 
     def _thread(self, tid: int) -> tuple[int | None, str]:
         """Find out whose thread it is: of /proc while it lives, of the tracer afterwards."""
-        try:
-            with open(f"/proc/{tid}/status", "rb") as file:
-                lines = dict(line.split(b":", 1) for line in file if b":" in line)
-            found: tuple[int | None, str] = int(lines[b"Tgid"]), os.fsdecode(lines[b"Name"].strip())
-        except (OSError, KeyError, ValueError):
-            found = None, self._live.names().get(tid, _UNKNOWN)
+        found = thread_owner(tid) or (None, self._live.names().get(tid, _UNKNOWN))
         self._threads[tid] = found
         return found

@@ -19,8 +19,6 @@ WAY_OUT = (
 )
 
 _NOBODY = "no tracer listens at"
-GONE = ("ENOENT", "ENODEV")
-"""What files of an event answer that has just gone."""
 
 
 def join(reason: Exception | None = None, *, timeout: float = ANSWER_TIMEOUT_S) -> SocketAccess:

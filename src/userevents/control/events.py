@@ -14,6 +14,8 @@ from ..fields import EventFormat, clash, parse_command, parse_format
 from .access import Access, read_file, write_file
 
 USER_SYSTEMS: Final = (USER_EVENTS_SYSTEM, USER_EVENTS_MULTI_SYSTEM)
+GONE: Final = ("ENOENT", "ENODEV")
+"""What files of an event answer that has just gone."""
 _NO_FILTER: Final = "none"
 _PARSE_ERROR: Final = "parse_error: "
 

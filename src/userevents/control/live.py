@@ -14,12 +14,21 @@ from ..abi.ring_buffer import PAGE_SIZE
 from ..errors import Refused
 from ..fields import EventFormat
 from .access import Access, Handle, read_file, write_file
-from .events import EventControl, EventName, Pattern, all_events
+from .events import GONE, EventControl, EventName, Pattern, all_events
 from .tracer import Tracer
 
 _PER_CPU: Final = "per_cpu"
 _STATS: Final = "stats"
-_GONE: Final = ("ENOENT", "ENODEV")
+
+
+def thread_owner(tid: int) -> tuple[int, str] | None:
+    """Return the process of a thread that lives, and the thread's name."""
+    try:
+        with open(f"/proc/{tid}/status", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file if b":" in line)
+        return int(lines[b"Tgid"]), os.fsdecode(lines[b"Name"].strip())
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 class Arrived(NamedTuple):
@@ -118,7 +127,7 @@ class Live:
                 layout = control.format
                 self._enable(control)
             except Refused as refused:
-                if refused.name not in _GONE:
+                if refused.name not in GONE:
                     self._refused(name, refused, "".join(control.errors()[-1:]))
             else:
                 found.append(Followed(name, layout))

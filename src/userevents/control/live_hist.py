@@ -15,7 +15,7 @@ from ..errors import Malformed, Refused
 from ..fields import Field
 from ..fields.types import DATA_STRING, REL_STRING, STATIC_STRING, filter_class
 from .access import Access, read_file
-from .events import EventControl, EventName, Pattern, all_events
+from .events import GONE, EventControl, EventName, Pattern, all_events
 from .tracer import Tracer
 
 SIZE: Final = 1 << 14
@@ -79,7 +79,7 @@ class LiveHist:
         return list(self._events)
 
     def look(self) -> None:
-        """Take up events that match and are not counted yet."""
+        """Take up events that match and are not counted yet. One that goes meanwhile is left out."""
         keys = ",".join(key.text for key in self._keys)
         values = f":vals={','.join(self._values)}" if self._values else ""
         condition = f" if {self._where}" if self._where else ""
@@ -88,11 +88,14 @@ class LiveHist:
                 continue
             control = EventControl(self.access, self._prefix, name)
             try:
+                fields = control.format.fields
                 control.write_trigger(f"hist:keys={keys}{values}:size={SIZE}{condition}")
-            except Refused:
+            except Refused as refused:
+                if refused.name in GONE:
+                    continue
                 self.log = "".join(control.errors()[-1:])
                 raise
-            self._events[name] = control.format.fields
+            self._events[name] = fields
 
     def table(self) -> HistTable:
         """Return what was counted so far, over all events together."""

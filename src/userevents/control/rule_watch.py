@@ -3,7 +3,6 @@
 So nothing is done here, and nothing per record in the tracer, for events that no rule names.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from ..fields.escape import escape
 from .access import Access
 from .deaths import Death, Deaths, StatusOf, matches
 from .events import EventName
-from .live import Live
+from .live import Live, thread_owner
 from .rules import CRASH, DEATH, GAP, RATE, RECORD, Rule
 from .tracer import Tracer
 
@@ -210,7 +209,7 @@ class _Record(_Watched):
             self.take_up()
         name, fields = self._events.get(event_id, (f"event {event_id}", ()))
         values = " ".join(map(_shown, fields, decode(fields, seen.body)))
-        pid, comm = _owner(tid) or (tid, self.live.names().get(tid, "?"))
+        pid, comm = thread_owner(tid) or (tid, self.live.names().get(tid, "?"))
         return Held(self.rule, seen.ts_ns, escape(f"{name} {values}".strip())[:_TEXT_MAX], pid, comm)
 
 
@@ -228,7 +227,7 @@ class _Rate(_Watched):
         if not times:
             return []
         rule, found = self.rule, []
-        times = self._last + times
+        times = sorted(self._last + times)  # a page may have been read before another CPU's with an earlier record
         for first, last in zip(times, times[rule.limit :], strict=False):
             is_high = last - first < rule.span_ns
             if is_high and not self._is_high:
@@ -279,13 +278,3 @@ _KINDS: Final = {RECORD: _Record, RATE: _Rate, GAP: _Gap}
 
 def _shown(field: Field, value: object) -> str:
     return f"{field.name}={value.hex() if isinstance(value, bytes) else value}"
-
-
-def _owner(tid: int) -> tuple[int, str] | None:
-    """The process of a thread that lives, and the thread's name."""
-    try:
-        with open(f"/proc/{tid}/status", "rb") as file:
-            lines = dict(line.split(b":", 1) for line in file if b":" in line)
-        return int(lines[b"Tgid"]), os.fsdecode(lines[b"Name"].strip())
-    except (OSError, KeyError, ValueError):
-        return None

@@ -228,16 +228,20 @@ def parse_status(text: str) -> Status:
 
 
 def parse_holders(text: str) -> dict[str, tuple[str, ...]]:
-    """Read ``userevents/holders``: for each ``SYSTEM:EVENT``, ``KIND DETAIL`` of every reference."""
-    found: dict[str, tuple[str, ...]] = {}
-    event = ""
+    """Read ``userevents/holders``: for each ``SYSTEM:EVENT``, ``KIND DETAIL`` of every reference.
+
+    Raises `Malformed`.
+    """
+    found: dict[str, list[str]] = {}
+    holders: list[str] | None = None
     for line in text.split("\n"):
-        if line.startswith("  "):
-            found[event] += (line.strip(),)
-        elif line:
-            event = line.rsplit(" id=", 1)[0]
-            found[event] = ()
-    return found
+        if not line.startswith("  "):
+            holders = found.setdefault(line.rsplit(" id=", 1)[0], []) if line else None
+        elif holders is None:
+            raise Malformed(f"{abi.OWN}/{abi.OWN_HOLDERS}", f"'{line.strip()[:60]}' holds no event")
+        else:
+            holders.append(line.strip())
+    return {event: tuple(holders) for event, holders in found.items()}
 
 
 def _text(access: Access, path: str) -> str:
