@@ -203,14 +203,16 @@ def test_clearing_the_trace_clears_what_was_written_before(traced: Traced) -> No
 
 
 def test_a_thread_is_known_by_its_own_name_and_its_process(traced: Traced) -> None:
-    """common_pid is the thread's id; saved_tgids tells the process."""
+    """common_pid is the thread's id; saved_tgids tells the process. The name is what it was with the first record."""
     child = traced.child()
     traced.write(ENABLE, "1")
     traced.write("trace_options", "record-tgid")
     rename = "open('/proc/thread-self/comm', 'w').write('helper')"
-    run = f"[{rename}, emit(1, 2), tids.append(threading.get_native_id()), gate.wait()]"
-    child.do("globals().update(tids=[], gate=threading.Event())")
+    run = f"[begin.wait(), {rename}, emit(1, 2), tids.append(threading.get_native_id()), gate.wait()]"
+    child.do("globals().update(tids=[], begin=threading.Event(), gate=threading.Event())")
     child.do(f"threading.Thread(target=lambda: {run}).start()")
+    traced.tracer.hand_over()  # it lists the thread, by the name that it has from its process
+    child.do("begin.set()")
     deadline = time.monotonic() + 10
     while (tids := child.do("tids")) == "[]":
         assert time.monotonic() < deadline

@@ -71,6 +71,13 @@ class _Taken(NamedTuple):
     size: int
 
 
+class _Asked(NamedTuple):
+    """A thread's name when its first record came, and the one in the list of threads then, which may be newer later."""
+
+    name: str
+    listed: str
+
+
 class FedProgram:
     """A program whose records go into instances' rings; it is held (`outstanding`) until all are fed."""
 
@@ -98,7 +105,7 @@ class FedProgram:
         self._taken: deque[_Taken] = deque()
         self._done: dict[int, tuple[Position, int]] = {}
         self._places: dict[int, _Place] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[int, _Asked] = {}
         self._dropped = [_dropped(counts) for counts in program.session.counters(len(program.events))]
         program.outstanding += 1
         for generation, ring in program.rings.items():
@@ -233,14 +240,19 @@ class FedProgram:
         return [instance for instance in self.instances if instance.feeds(event)]
 
     def writer(self, tid: int, cpu: int) -> Writer:
-        """One of the program's threads, on a CPU."""
+        """One of the program's threads, on a CPU.
+
+        Threads are listed once in a while, and one may have got its name since: it is asked for with its first record.
+        """
         program = self.program
-        name = program.threads.get(tid) or self._names.get(tid)
-        if name is None:
+        listed = program.threads.get(tid, "")
+        asked = self._names.get(tid)
+        if asked is None:
             if len(self._names) >= _NAMES_MAX:
                 self._names.clear()
             name = process.thread_name(program.pid, tid) if program.alive and program.same_namespace else ""
-            self._names[tid] = name
+            asked = self._names[tid] = _Asked(name or listed, listed)
+        name = asked.name if asked.listed == listed else listed
         return Writer(tid, program.pid, name or program.comm, cpu)
 
     def count_dropped(self) -> int:
