@@ -12,6 +12,7 @@ from tests.host.traced import Traced, finished
 from userevents.buffer.stream import FrameReader, Part, pack_start
 from userevents.engine import Group
 from userevents.host.program import TracedProgram
+from userevents.host.told import SUFFIX
 from userevents.host.view import Mark, View
 from userevents.host.wish import RingWish
 from userevents.instance import Instance
@@ -191,4 +192,39 @@ def test_a_successor_counts_exactly_what_a_program_wrote_that_never_holds_still(
     (ledger,) = finished(instance.stream.read(1 << 24), tmp_path / "trace.dat")[0].ledger.processes
     assert ledger.exact
     assert (ledger.attempts, ledger.committed) == (ledger.delivered, ledger.delivered)
+    successor.release(remove=False)
+
+
+@pytest.mark.parametrize("does_keep", [True, False])
+@pytest.mark.parametrize("left", ["nothing", "noise", "a file of somebody else's"])
+def test_what_a_killed_tracer_did_not_come_to_tell_its_successor_tells(
+    traced: Viewed, runtime_dir: Path, tmp_path: Path, *, does_keep: bool, left: str
+) -> None:
+    """A full ring dropped some; a ledger that was kept told of some of them; a link is not followed."""
+    full = 16 * (4064 // 16)
+    told_path = tmp_path / "elsewhere"
+    if left != "nothing":
+        told_path.write_bytes(b"noise")
+        link = runtime_dir / "rings" / (traced.session.name.removesuffix(layout.SESSION_SUFFIX) + SUFFIX)
+        link.write_bytes(b"noise") if left == "noise" else link.symlink_to(told_path)
+    traced.emit(full + 100)
+    traced.view.tell_ledger()
+    for _ in range(1 + does_keep):
+        traced.instance.stream.read(1 << 24)
+    traced.emit(50)
+    group = Group()
+    successor, instance = TracedProgram(str(runtime_dir), traced.session.name, 1, group), Instance("next", group)
+    instance.set_patterns(["*"])
+    successor.new_declarations()
+    view = View(instance, successor)
+    (ring,) = successor.rings.values()
+    start = ring.position
+    while pieces := ring.take(1 << 20):
+        view.push(ring, pieces, start, Mark(successor, ring, 1))
+    view.tell_ledger(view.snapshot())
+    (ledger,) = finished(instance.stream.read(1 << 24), tmp_path / "trace.dat")[0].ledger.processes
+    was_told = 100 if does_keep and "somebody" not in left else 150 * (left == "noise")
+    assert (ledger.delivered, ledger.dropped["ring_full"]) == (full, 150 - was_told)
+    assert ledger.is_balanced
+    assert "somebody" not in left or told_path.read_bytes() == b"noise"
     successor.release(remove=False)

@@ -19,6 +19,7 @@ from ..session.ring_file import Position, RingFile
 from ..session.ring_search import skip
 from . import process
 from .memory import allocate, give_back, give_back_unused, has_memory
+from .told import Told
 from .wish import NO_RING, RingWish
 
 _GROW_ABOVE = 0.5
@@ -80,6 +81,7 @@ class TracedProgram:
         """Records committed in rings that are read to their end and gone, also before this tracer's time."""
         self.retired_overwritten = 0
         """Of those, the records that were never read."""
+        self.told = Told(self.session)
         self.problem: str | None = None
         """Why the program is left alone, if it is."""
         self.outstanding = 0
@@ -87,8 +89,7 @@ class TracedProgram:
         self.had_view = False
         """Whether any instance of this tracer has seen it: what lies unread in its rings is then nobody's any more."""
         self.adopted_s = time.monotonic()
-        self.mourned = False
-        """Dead, drained, and its last ledger told."""
+        self.mourned = False  # dead, drained, and its last ledger told
         self._wish: RingWish | None = None
         self._group = group
         self._file = group.open_file(label := f"pid {self.pid} ({self.comm})" + " thread" * self.session.is_lane)
@@ -101,10 +102,8 @@ class TracedProgram:
         self._open_rings()
 
     def _open_pidfd(self) -> int:
-        if not (self.alive and self.same_namespace):
-            return -1
         try:
-            return os.pidfd_open(self.pid)
+            return os.pidfd_open(self.pid) if self.alive and self.same_namespace else -1
         except OSError:
             return -1
 
@@ -125,6 +124,7 @@ class TracedProgram:
                 del self.rings[generation]
                 _remove(found)
         wanted, pages, mode = self.session.ring_wanted()
+        self.was_left = pages > 0  # by a tracer that was killed
         if pages and wanted not in self.rings and self.alive:  # a forked child that has not made its ring yet
             if not ring.is_ring_size(pages) or mode not in layout.MODES:
                 raise Malformed(self.session.path, f"asks for a ring of {pages} pages and mode {mode}")
@@ -382,6 +382,7 @@ class TracedProgram:
             os.close(self._pidfd)
             self._pidfd = -1
         self.session.close()
+        self.told.close()
         if remove:
             producer.remove(self.session.directory, self.session.name)
 

@@ -40,7 +40,23 @@ class View:
         self.instance = instance
         self.program = program
         program.find_rings()
-        self.begin(NOTHING if program.is_unread else snapshot(program))
+        self.begin(self._first_base())
+
+    def _first_base(self) -> Snapshot:
+        """Return the counts that are not this recording's: but what a killed tracer did not come to tell is."""
+        program = self.program
+        if program.is_unread:
+            told = program.told.drops(program.session.counters(len(program.events)))
+            return NOTHING._replace(counters=[(sum(drops), *drops, 0) for drops in told])
+        base = snapshot(program)
+        if program.was_left and not program.had_view:
+            told = program.told.drops(base.counters)
+            passed = [counts[0] - sum(counts[1:6]) for counts in base.counters]
+            rest = zip(passed, told, base.counters, strict=True)
+            return base._replace(counters=[(count + sum(drops), *drops, counts[6]) for count, drops, counts in rest])
+        if not program.had_view and (mark := program.told.mark(base.counters)):
+            mark.kept()
+        return base
 
     def begin(self, base: Snapshot) -> None:
         """Begin a recording of this program: who it is, what it declares, and counts from `base` on."""
@@ -102,8 +118,8 @@ class View:
         ledger = frames.ledger_frame(
             self.program, self._base, now, self._enabled, missed=self._missed, exact=self._complete
         )
-        self._push(ledger)
+        self._push(ledger, self.program.told.mark(now.counters))
 
-    def _push(self, frame: bytes) -> None:
-        if not self.instance.stream.push(frame, None, 0):
+    def _push(self, frame: bytes, mark: object = None) -> None:
+        if not self.instance.stream.push(frame, mark, 0):
             self._complete = False

@@ -32,8 +32,11 @@ def owner() -> int:
 
 
 def open_own(path: str, flags: int) -> int:
-    """Open a regular file of ours without following links or waiting; raises OSError or Malformed."""
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """Open a regular file of ours (mode 0600 if it is made) without following links or waiting.
+
+    Raises OSError or Malformed.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != owner():
         os.close(fd)
