@@ -14,6 +14,7 @@ from userevents.fields.filter import (
     filter_file_text,
     parse_filter,
     subsystem_error,
+    syntax_problem,
     written_filter,
 )
 
@@ -67,6 +68,22 @@ def test_an_error_says_what_was_asked_what_is_wrong_and_the_way_out() -> None:
     assert "Invalid value (did you forget quotes)? at character 10" in reason
     assert "write a number, or text in quotes" in reason
     assert "no field to compare" in refusal("&& count").reason
+
+
+@pytest.mark.parametrize(
+    "text", ["n", "n = 1", "n >", "n > x", "n ~ 1", "n < 'x'", "n == 1 &&", "&& n", "n == 1 2", "(n > 5"]
+)
+def test_what_no_event_could_take_is_known_without_one(text: str) -> None:
+    """Whoever waits for an event, or tells a whole fleet, should hear of it at once."""
+    assert syntax_problem(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["a > -5 && a < 10", "a == 't' && b == 'a > 3'", "comm > 3", "m & CPUS{0-3}", "!(a != 0x10)"]
+)
+def test_what_some_event_may_take_is_left_to_it(text: str) -> None:
+    """A field of its own may be called `comm`, and what stands in quotes is no field."""
+    assert syntax_problem(text) is None
 
 
 def test_a_long_filter_is_quoted_only_in_part() -> None:

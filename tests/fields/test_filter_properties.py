@@ -15,6 +15,7 @@ from userevents.fields.filter import (
     filter_error_text,
     filter_file_text,
     parse_filter,
+    syntax_problem,
     written_filter,
 )
 from userevents.fields.filter_cpus import parse_cpulist
@@ -61,6 +62,8 @@ def test_any_text_gives_a_filter_or_a_filter_error(text: str) -> None:
         assert error.name in ("EINVAL", "EPERM", "ENOENT", "ESRCH")
         shown = filter_file_text(filter_error_text(text, error))
         assert shown.startswith(text) or len(text) > 4095
+    else:
+        assert syntax_problem(text) is None
 
 
 def refusal(text: str) -> FilterError | None:
@@ -158,6 +161,7 @@ def test_an_expression_evaluates_as_a_plain_python_model(expression: tuple[str, 
     """`&&` before `||`, brackets, negations, widths and signs: the filter and Python agree on every record."""
     text, model = expression
     kept = parse_filter(text, NUMBERS)
+    assert syntax_problem(text) is None
     for values in rows:
         body = b"".join(values[field.name].to_bytes(field.size, "little", signed=field.signed) for field in NUMBERS)
         assert kept.matches(bytes(8) + body, cpu=0, comm="") is model(values)

@@ -90,7 +90,8 @@ def test_a_recording_of_two_hosts_is_one_trace_whose_ledger_balances(writing: Fl
 
 def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(writing: Fleet, tmp_path: Path) -> None:
     """Only what passes is sent, by the host that the filter is for; what cannot be a filter is refused at once."""
-    assert "is no filter" in writing("filter", "tick", "(n > 5", code=2)
+    assert "is no filter" in writing("filter", "tick", "n >", code=2)
+    assert "tick of 2 hosts is not filtered: filter 'm > 5': Field not found" in writing("filter", "tick", "m > 5")
     assert "filter n & 1" in writing("filter", "tick", "n & 1", "--host", "*-1")
     try:
         out = tmp_path / "t.dat"

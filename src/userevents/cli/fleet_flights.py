@@ -163,7 +163,7 @@ class FleetRules:
             self._passed_over = 0
         if not self._wish.quiet and not asked.as_json:
             self._line.clear()
-            what = f": {shown(instant.what)}" if instant.what else ""
+            what = f": {instant.what}" if instant.what else ""
             say(f"'{shown(instant.rule)}' held on {instant.host}{what}")
         return window
 

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..errors import UserEventsError
-from .console import count, say
+from ..errors import Refused, UserEventsError
+from ..fields import parse_fields
+from ..fields.filter import parse_filter
+from .console import count, say, warn
 from .fleeting import Credentials, with_broker
+from .reach import kernel_text, shown
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
@@ -45,6 +48,18 @@ def wish_for(
         where = "every host" if hosts == "*" else f"hosts that match '{hosts}'"
         events = count(len({row.event for row in rows}), "event")
         say(f"{pattern}: {told} on {where}: now {events} on {count(len(present), 'host')}, and any to come")
+        for row in rows if text else ():
+            if why := _misfit(text, row.fields):
+                warn(f"{row.event} of {count(len(row.hosts), 'host')} is not filtered: {why}")
+
+
+def _misfit(text: str, fields: str) -> str | None:
+    """Why an event of these fields cannot have the filter; None where it can."""
+    try:
+        parse_filter(kernel_text(text), parse_fields(fields))
+    except Refused as refused:
+        return shown(refused.reason)
+    return None
 
 
 def _who() -> str:

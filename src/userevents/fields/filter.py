@@ -12,11 +12,13 @@ Source: user_events contract, tracefs.md section 10.
 """
 
 import errno
+import re
 from typing import Final, NamedTuple
 
 from ..abi.tracefs import COMMAND_TEXT_MAX
 from ..errors import Refused
 from .filter_messages import (
+    FIELD_NOT_FOUND,
     MEANINGLESS,
     MISSING_QUOTE,
     NO_FILTER,
@@ -32,6 +34,7 @@ from .filter_messages import (
 from .filter_predicate import Operand, Predicates, Test, operands_of, skip_spaces
 from .grammar import Field
 from .kernel_text import SPACES
+from .types import NUMBER, REL_STRING
 
 __all__ = [
     "CPUS_MAX",
@@ -101,19 +104,36 @@ class Filter:
         return f"Filter({self.text!r})"
 
 
-_SYNTAX: Final = (MISSING_QUOTE, TOO_FEW_OPEN, TOO_MANY_OPEN)
+_TEXT: Final = Operand(REL_STRING, 4, 0, False)
+_FITTING: Final = {
+    "": Operand(NUMBER, 8, 0, False),
+    "-": Operand(NUMBER, 8, 0, True),
+    "'": _TEXT,
+    '"': _TEXT,
+}
+"""What a field is that may be compared with what begins so."""
+_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_COMPARED: Final = re.compile(r"""(\w+)(?:\.\w+)?\s*(?:[!=<>]=|[~<>&])?\s*(["'-]?)""")
 
 
 def syntax_problem(text: str) -> str | None:
     """Say what is wrong with a filter whatever an event's fields are; None where that depends on them.
 
-    >>> syntax_problem("latency > 5") is None, syntax_problem("(latency > 5") is None
+    Each name is taken for a field of the kind that it is compared with.
+
+    >>> syntax_problem("latency > 5 && path ~ '/a*'") is None, syntax_problem("(latency > 5") is None
     (True, False)
+    >>> syntax_problem("latency >")
+    "filter 'latency >': Invalid value (did you forget quotes)? at character 10; write a number, or text in quotes"
     """
+    text = text.partition("\0")[0]
+    found = sorted(_COMPARED.findall(_QUOTED.sub("''", text)), key=lambda pair: pair[1] == "-")
+    fitting = {name: _FITTING[value] for name, value in found}  # a field that is compared with -1 once is signed
     try:
-        parse_filter(text, ())
+        _check_brackets(text)
+        _Parser(text, fitting, CPUS_MAX).program()
     except FilterError as error:
-        if error.message in _SYNTAX:
+        if error.message != FIELD_NOT_FOUND:
             return error.reason
     return None
 
