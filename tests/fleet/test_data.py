@@ -95,7 +95,8 @@ def test_a_filter_keeps_records_on_their_host_and_leaves_the_ledger_balanced(wri
     assert "filter n & 1" in writing("filter", "tick", "n & 1", "--host", "*-1")
     try:
         out = tmp_path / "t.dat"
-        writing("record", "-e", "tick", "-o", str(out), "--duration", "2s")
+        said = writing("record", "-e", "tick", "-e", "tikc", "-o", str(out), "--duration", "2s")
+        assert said.count("no event of the fleet matches") == said.count("matches 'tikc' yet") == 1
     finally:
         writing("filter", "tick", "--clear")
     with open_trace(str(out)) as trace:

@@ -102,6 +102,11 @@ def test_a_running_program_is_recorded_and_left_as_it_was(
         text = userevents("report", trace, "-e", "py_enter", "-e", "py_log").stdout
         assert ("function=__main__:Cart.add" in text) is bool(calls)
         assert "message=sold out" in text
+        assert "nothing was called" not in done.stderr
+    done = userevents(
+        "record", "-p", str(shop.pid), "--calls", "__main__:Crat.*", "--duration", "300ms", "-o", "no.dat"
+    )
+    assert "nothing was called that matches --calls __main__:Crat.*" in done.stderr
     assert not list(Path("/dev/shm").glob("userevents-attach-*"))
 
 

@@ -10,7 +10,7 @@ from ..control.recorder import RawFile
 from ..errors import Malformed, Unusable
 from .console import LiveLine, count, fail, human_size, say, warn
 from .finish import finish
-from .fleeting import Credentials, no_room, with_broker
+from .fleeting import Credentials, no_room, tell_unknown, with_broker
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
@@ -83,6 +83,7 @@ class FleetRecording:
         await collector.begin(self._begin(collector.merged))
         if not wish.quiet and wish.is_live:
             say("asking the hosts to begin; Ctrl-C ends the recording")
+            await tell_unknown(broker, wish.patterns, wish.hosts)
         deadline = None if wish.duration_s is None else time.monotonic() + wish.duration_s
 
         def is_over() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .console import count, leave_pipe, reader_left, say, take_any_text, warn
-from .fleeting import Credentials, no_room, with_broker
+from .fleeting import Credentials, no_room, tell_unknown, with_broker
 from .reach import shown
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Watching:
         await collector.begin()
         reading = asyncio.create_task(self._read(collector))
         try:
+            if not watch.quiet:
+                await tell_unknown(broker, watch.patterns, watch.hosts)
             await self._show_all(collector, windows, reading)
         finally:
             await end(reading)

@@ -3,13 +3,13 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from ..errors import NoBroker, Unusable
-from .console import count, fail
+from ..errors import NoBroker, Unusable, UserEventsError
+from .console import count, fail, say
 
 if TYPE_CHECKING:
     from ..fleet.broker import Broker
@@ -162,3 +162,15 @@ def _completed(ctx: click.Context) -> tuple[set[str], set[str]]:
     except (NoBroker, Unusable, OSError, ImportError):
         return set(), set()
     return view.alive, {listed.event.partition(":")[2] for listed in view.events()}
+
+
+async def tell_unknown(broker: "Broker", patterns: Sequence[str], hosts: str) -> None:
+    """Say which patterns no event of the fleet matches now: one may be misspelt, and the wait for it is long."""
+    from ..fleet.reading import read_events
+
+    for pattern in patterns:
+        with contextlib.suppress(UserEventsError):  # what is wrong with the broker is told by those who need it
+            if pattern != "*" and not await read_events(broker, pattern, hosts):
+                say(
+                    f"no event of the fleet matches '{pattern}' yet ('userevents fleet list' shows all); waiting for one"
+                )

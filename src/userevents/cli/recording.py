@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..control import Handle, InstanceControl
 from ..control import Tracer as TracerControl
-from ..control.events import Pattern
+from ..control.events import EventName, Pattern
 from ..control.recorder import PART_SUFFIX, RawFile, StreamWriter, Totals
 from ..errors import NoTracer, Refused, Unusable
 from ..fields.near import instead
@@ -340,8 +340,16 @@ class Recording:
             if not any(map(Pattern.parse(kernel_text(text)).matches, self._writer.declared)):
                 names = (shown(event.registered_name) for event in self._writer.declared)
                 warn(f"no event that was declared matches '{text}'; {instead(text, names, 'declared were:')}")
+        self._tell_no_calls()
         if not self._wish.quiet and not self._failed:  # else what there is, and where, is told already
             _tell_totals(self._writer.totals, seconds, self._wish.output)
+
+    def _tell_no_calls(self) -> None:
+        """Say that --calls found nothing: a function may be misspelt."""
+        call = EventName("user_events", "py_enter")
+        is_asked = any(Pattern.parse(kernel_text(text)).matches(call) for text in self._wish.patterns)
+        if self._wish.calls and is_asked and call in self._writer.declared and call not in self._writer.attempted:
+            warn(f"nothing was called that matches --calls {' '.join(self._wish.calls)}")
 
     def _log(self, level: str, message: str) -> None:
         if level in TROUBLE:

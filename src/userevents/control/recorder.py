@@ -161,7 +161,20 @@ class StreamWriter:
         self._ledgers: dict[int, dict[str, Any]] = {}
         self._wanted: dict[int, set[str]] = {}
         """By stream, the ids of the events that are recorded: others may lie in the same ring."""
+        self._names: dict[tuple[int, str], EventName] = {}
+        self._attempted: set[EventName] = set()
         self._earlier = [0, 0, 0]
+
+    @property
+    def attempted(self) -> set[EventName]:
+        """Events of which there was an attempt at least, as far as programs have told."""
+        found = [
+            self._names.get((number, event))
+            for number, ledger in self._ledgers.items()
+            for event, counts in ledger["events"].items()
+            if counts["attempts"]
+        ]
+        return self._attempted.union(name for name in found if name is not None)
 
     @property
     def totals(self) -> Totals:
@@ -220,6 +233,7 @@ class StreamWriter:
         file = self.file
         if file is not None:
             totals = self.totals
+            self._attempted = self.attempted
             self._earlier = [totals.committed, totals.lost, totals.size]
             self._ledgers.clear()
             self.file = None
@@ -230,7 +244,9 @@ class StreamWriter:
             return
         content = json.loads(payload)
         if kind == stream.EVENT:
-            self.declared.add(EventName(content["system"], content["name"]))
+            name = EventName(content["system"], content["name"])
+            self.declared.add(name)
+            self._names[number, str(content["id"])] = name
         if kind == stream.STREAM:
             self._programs.add(content["pid"])
             if self.note is not None:

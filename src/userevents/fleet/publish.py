@@ -156,9 +156,10 @@ class Publisher:
         while (self.backlog or self.backlog.unconfirmed) and time.monotonic() < deadline:
             self._wake.set()
             await asyncio.sleep(_LAST_S)
-        left = len(self.backlog) + self.backlog.unconfirmed
-        if left:
-            self._agent.log("warning", f"fleet: {left} batches were not confirmed by the broker, and may be lost")
+        left, records = len(self.backlog) + self.backlog.unconfirmed, self.backlog.records
+        if records:  # without any, what is left only tells of this host
+            text = f"fleet: {left} batches with {records:,} records were not confirmed by the broker, and may be lost"
+            self._agent.log("warning", text)
 
     # To the broker.
 
