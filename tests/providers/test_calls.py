@@ -73,6 +73,30 @@ run_until(False)
 """
 
 
+MEANWHILE: Final = """
+import sys
+from userevents import register
+from userevents.providers import calls
+
+def work():
+    return 1
+
+enter, leave = register("py_enter u8 a"), register("py_leave u8 a")
+probes = calls.watch(["__main__:work"], enter, leave)
+probes.watcher.stop()
+asked = calls.wanted_name
+
+def ask_slowly(*names):
+    probes._switch(False)
+    return asked(*names)
+
+calls.wanted_name = ask_slowly
+probes._switch(True)
+work()
+print(probes._names, *(sys.monitoring.get_local_events(tool, work.__code__) for tool in (4, 3)))
+"""
+
+
 def _newer() -> list[str]:
     """Every Python from 3.12 on that can be found, one of each version."""
     found: dict[str, str] = {}
@@ -140,6 +164,14 @@ def test_only_what_the_patterns_name_is_told(user_events: PrivateTracer, python:
     (tmp_path / "go.py").write_text("import app\napp.main()\n", encoding="utf-8")
     _record(user_events, python, str(tmp_path / "go.py"), "app:Cart.*", "app:bad")
     assert [record.function for record in user_events["py_enter"]] == ["app:Cart.add", "app:Cart.items", "app:bad"]
+
+
+def test_a_function_met_while_it_is_switched_off_is_not_left_armed(python: str) -> None:
+    """Another thread switches off, and may do so in the middle of a probe."""
+    done = subprocess.run(
+        [python, "-c", MEANWHILE], env={**os.environ, "PYTHONPATH": SOURCE}, capture_output=True, text=True
+    )
+    assert done.stdout == "{} 0 0\n", done.stderr
 
 
 def test_nothing_is_armed_while_nobody_listens_and_it_needs_no_restart(user_events: PrivateTracer, python: str) -> None:

@@ -148,7 +148,7 @@ class Calls:
         if on:
             monitoring.restart_events()
         else:
-            for code in self._names:
+            for code in list(self._names):  # other threads are still in functions, and may meet new ones
                 monitoring.set_local_events(tool, code, 0)
             self._names.clear()
             self._suspended.clear()
@@ -179,6 +179,10 @@ class Calls:
             return None
         name = self._names[code] = f"{module}:{code.co_qualname}"
         _monitoring.set_local_events(self._tool, code, _monitoring.events.PY_RETURN)
+        if not self.is_on:  # it was switched off while we were in here
+            self._names.pop(code, None)
+            _monitoring.set_local_events(self._tool, code, 0)
+            return None
         return name
 
     def _returned(self, code: CodeType, _offset: int, _value: object) -> None:
