@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 _INT_LIMIT = 1 << 64
+_TIME_LIMIT = 1 << 62
+"""No clock shows as much: times can be added to each other, and stay within 64 bits."""
 
 
 def whole(facts: Mapping[str, object], key: str, default: int = 0) -> int:
@@ -17,9 +19,14 @@ def count(facts: Mapping[str, object], key: str) -> int:
 
 
 def time_or_none(facts: Mapping[str, object], key: str) -> int | None:
-    """Return a time in ns, or None."""
+    """Return a time in ns, None where there is none, or one that no clock shows."""
     value = whole(facts, key, -1)
-    return value if value >= 0 else None
+    return value if 0 <= value < _TIME_LIMIT else None
+
+
+def time(facts: Mapping[str, object], key: str) -> int:
+    """Return a time in ns, else 0."""
+    return time_or_none(facts, key) or 0
 
 
 def text(facts: Mapping[str, object], key: str, default: str = "") -> str:

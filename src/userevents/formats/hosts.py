@@ -180,7 +180,7 @@ class Hosts:
                 continue
             host, samples = scope.host, scope.clock.samples
             host.ended = host.ended and scope.ended
-            middle = samples[len(samples) // 2].there_ns if samples else facts.count(scope.header, "mono_ns")
+            middle = samples[len(samples) // 2].there_ns if samples else facts.time(scope.header, "mono_ns")
             host.offset_ns = scope.clock.at(middle).shift_ns
             host.drift_ppm = round(scope.clock.drift * 1e6, 3)
             host.uncertainty_ns = scope.clock.uncertainty_ns
@@ -201,8 +201,8 @@ class Hosts:
 
 def _guess(there: dict[str, object], here: dict[str, object]) -> int:
     """Return what to add to a host's times going by the two dates alone."""
-    ahead = facts.count(there, "real_ns") - facts.count(there, "mono_ns")
-    return ahead - (facts.count(here, "real_ns") - facts.count(here, "mono_ns"))
+    ahead = facts.time(there, "real_ns") - facts.time(there, "mono_ns")
+    return ahead - (facts.time(here, "real_ns") - facts.time(here, "mono_ns"))
 
 
 def pids_a_host(hosts: Iterable[Host]) -> int:

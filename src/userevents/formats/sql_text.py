@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from . import facts
 from .hosts import pids_a_host
 from .ledger import AFTER_WORDS
 from .model import Event
@@ -83,10 +84,8 @@ def host_rows(trace: Trace) -> list[tuple[Any, ...]]:
 
 def wall_offset_ns(trace: Trace) -> int | None:
     """Return what to add to the trace's times for nanoseconds since 1970; None where the trace does not say."""
-    mono, real = trace.header.get("mono_ns"), trace.header.get("real_ns")
-    if trace.clock != "mono" or not isinstance(mono, int) or not isinstance(real, int):
-        return None
-    return real - mono
+    mono, real = facts.time(trace.header, "mono_ns"), facts.time(trace.header, "real_ns")
+    return real - mono if trace.clock == "mono" and mono and real else None
 
 
 def loss_rows(trace: Trace) -> Iterator[tuple[Any, ...]]:

@@ -160,11 +160,11 @@ class _Writer:
         shift = self._job.real_shift_ns
         if shift is not None and shift >= 0:
             offset = f"\toffset_s = {shift // 10**9};\n\toffset = {shift % 10**9};\n"
-        clock = stock_name(self._job.trace.clock or "local")
+        clock = stock_name(self._job.trace.clock)
         head = _HEAD.format(
             uuid=f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}",
             env="".join(f"\t{key} = {_quoted(value)};\n" for key, value in env.items()),
-            clock={"mono": "monotonic", "": "local"}.get(clock, clock),
+            clock="monotonic" if clock == "mono" else clock,
             described=f"the trace's clock, {clock}",
             offset=offset,
         )

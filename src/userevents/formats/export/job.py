@@ -15,7 +15,7 @@ from ..transcode import Coding, Piece
 Progress = Callable[[int, int], None]
 """Called with how much of the trace's pages is done, and how much there is, in bytes."""
 
-_MONOTONIC = ("mono", "")
+_MONOTONIC = "mono"
 
 
 class Sink(Protocol):
@@ -51,9 +51,9 @@ class Job:
         self.ledger: Ledger | None = self.trace.ledger
         self.losses = self.trace.losses()
         header = self.trace.header
-        self._mono = facts.count(header, "mono_ns") if self.trace.clock in _MONOTONIC else 0
-        self._real = facts.count(header, "real_ns")
-        self._boot = facts.count(header, "boot_ns")
+        self._mono = facts.time(header, "mono_ns") if self.trace.clock == _MONOTONIC else 0
+        self._real = facts.time(header, "real_ns")
+        self._boot = facts.time(header, "boot_ns")
 
     def counted(self, sink: Sink) -> Sink:
         """Return a sink that counts in `size` what goes into another."""
