@@ -192,9 +192,32 @@ def test_records_that_a_collector_rejects_are_told(small: Path) -> None:
         ("ftp://host/", "is no endpoint"),
         ("http://host:port/", "is no endpoint"),
         ("http://[::1", "is no endpoint"),
+        ("http://a..b/", "is no endpoint"),
+        ("http://127.0.0.1:9/\u2603", "other letters than ASCII's stand as %XX"),
     ],
 )
 def test_an_endpoint_that_cannot_serve_is_told(small: Path, url: str, told: str) -> None:
     """What was asked for, what came of it, how to write it."""
     with open_trace(str(small)) as trace, pytest.raises(Unusable, match=told):
         export(trace, "otlp", Endpoint(url))
+
+
+@pytest.mark.parametrize(("name", "value"), [("a", "b\nc"), ("a\n", "b"), ("a b", "c"), ("\xe9", "c"), ("a", "\u2603")])
+def test_what_is_no_header_is_told_before_anything_is_sent(small: Path, name: str, value: str) -> None:
+    """HTTP takes neither line ends nor letters outside of Latin-1."""
+    with open_trace(str(small)) as trace, pytest.raises(Unusable, match="is no header"):
+        export(trace, "otlp", Endpoint("http://127.0.0.1:9", headers={name: value}))
+
+
+def test_losses_that_a_collector_refuses_are_no_records(tmp_path: Path) -> None:
+    """All records had been sent by then."""
+    maker = Maker()
+    session = maker.session(7, "prog")
+    for number in range(3):
+        session.add_values(10**9 + number, 20, number)
+    session.close(drops={20: {"ring_full": 1}})
+    maker.trace(tmp_path / "trace.dat")
+    with collecting() as collector:
+        collector.answers = [(200, {}, b""), (400, {}, b"")]
+        with pytest.raises(Unusable, match=r"\(3 records were sent before\)"):
+            sent(tmp_path / "trace.dat", collector)

@@ -4,6 +4,7 @@ Source: opentelemetry-proto 1.x (logs/v1, common/v1; field numbers), the OTLP/HT
 """
 
 import http.client
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _PAUSE_MAX_S: Final = 30.0
 _TIMEOUT_S: Final = 30.0
 _ANSWER_MAX: Final = 1 << 16
 _PATH: Final = "/v1/logs"
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE: Final = re.compile(r"[\t -~\xa0-\xff]*")
 
 
 def write(job: Job, endpoint: Endpoint) -> None:
@@ -100,15 +103,20 @@ class _Sender:
 
     def __init__(self, job: Job, endpoint: Endpoint) -> None:
         self._job = job
+        self._sent = 0
         self._url = endpoint.url
         self._headers = {"content-type": "application/x-protobuf", **endpoint.headers}
         try:
             parts = urlsplit(endpoint.url)
             self._host, self._port = parts.hostname or "", parts.port
+            self._host.encode("idna")  # as looking it up does
         except ValueError as error:
             raise Unusable(f"'{endpoint.url}' is no endpoint: {error}") from None
+        if not endpoint.url.isascii():
+            raise Unusable(f"'{endpoint.url}' is no endpoint: in an address other letters than ASCII's stand as %XX")
         if parts.scheme not in ("http", "https") or not self._host:
             raise Unusable(f"'{endpoint.url}' is no endpoint: write a URL such as http://localhost:4318{_PATH}")
+        _check_headers(endpoint)
         self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._path = (parts.path if parts.path not in ("", "/") else _PATH) + (f"?{parts.query}" if parts.query else "")
         self._connection: http.client.HTTPConnection | None = None
@@ -130,6 +138,7 @@ class _Sender:
                 status, answer, wait_s = 0, b"", None
                 problem = str(getattr(error, "strerror", None) or error) or type(error).__name__
             if status == 200:
+                self._sent += number
                 self._note_rejected(answer)
                 return
             if status:
@@ -137,8 +146,7 @@ class _Sender:
             if (status and status not in _RETRIED) or pause_s is None:
                 break
             time.sleep(min(wait_s or pause_s, _PAUSE_MAX_S))
-        sent = self._job.records - number
-        raise Unusable(f"'{self._url}' takes no logs: {problem} ({max(sent, 0):,} records were sent before)")
+        raise Unusable(f"'{self._url}' takes no logs: {problem} ({self._sent:,} records were sent before)")
 
     def _post(self, body: bytes) -> tuple[int, bytes, float | None]:
         """Post once; return the status, the answer, and how long the collector asks to wait."""
@@ -169,6 +177,13 @@ class _Sender:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _check_headers(endpoint: Endpoint) -> None:
+    """Raise `Unusable` for what HTTP does not take as a header, before anything is sent."""
+    for name, value in endpoint.headers.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise Unusable(f"'{name}: {value}' is no header: a name is of letters, digits and -, a value one line")
 
 
 def _reason(answer: bytes) -> str:
