@@ -166,6 +166,14 @@ def _patched(data: bytes, at: int, new: bytes) -> bytes:
     return data[:at] + new + data[at + len(new) :]
 
 
+def _claiming(data: bytes) -> bytes:
+    """Return a perf.data whose attrs, three of them, all claim the same 524,288 ids, which are there."""
+    attr_size, place = struct.unpack_from("<QQ", data, 16)
+    attr = data[place : place + attr_size - 16] + struct.pack("<QQ", len(data), 8 << 19)
+    found = data + bytes(8 << 19)
+    return _patched(found, 24, struct.pack("<QQ", len(found), 3 * attr_size)) + 3 * attr
+
+
 def test_what_cannot_be_read_says_why_and_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with what was found."""
     good = (VECTORS / "openat.data").read_bytes()
@@ -178,6 +186,7 @@ def test_what_cannot_be_read_says_why_and_the_way_out(tmp_path: Path, monkeypatc
         _patched(good, 16, struct.pack("<Q", 7)): "claims attrs of 7 bytes",
         compressed.replace(b"zstd\0", b"lzma\0", 1): "compressed with 'lzma'.*trace-cmd convert",
         _patched(plain, 12, b"\x01"): "another kind of machine",
+        _claiming(good): "claims 1572864 ids or more, more than 1048576",
     }
     for number, (data, words) in enumerate(cases.items()):
         (tmp_path / str(number)).write_bytes(data)

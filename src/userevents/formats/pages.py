@@ -53,6 +53,8 @@ class Pages:
         self._new_ids: dict[int, dict[bytes, bytes]] = {}
         self._tids_left = MAX_TIDS
         self._ids: dict[tuple[str, str, str], int] = {}
+        self._free = iter(range(MAX_EVENT_ID, 0, -1))
+        """The ids that were not looked at yet for one that is free; ids are taken for good."""
         self._missing: dict[int, int] = {}
         self._kept: dict[int, frozenset[bytes]] = {}
         for stream in recording.streams.values():
@@ -79,7 +81,7 @@ class Pages:
         """Return an id for an event whose own means another one in another session, -1 if there is none left."""
         if (same := self._same(declared)) is not None:
             return same
-        return next((free for free in range(MAX_EVENT_ID, 0, -1) if free not in self.events), -1)
+        return next((free for free in self._free if free not in self.events), -1)
 
     def _is_taken(self, event_id: int, declared: Declared) -> bool:
         return self.events.get(event_id, declared)[1:] != declared[1:]

@@ -16,6 +16,8 @@ from .cursor import Cursor, ReadAt
 from .tracedat_parts import Descriptions
 
 MAX_ATTRS: Final = 65536
+MAX_IDS: Final = 1 << 20
+"""Of all attrs together: each may claim the same place of the file."""
 MAX_NOTES: Final = 100
 _PIECE: Final = 1 << 17
 _FIXED: Final = (
@@ -29,9 +31,6 @@ _AT_END: Final = (
 )  # fmt: skip
 """Parts of what stands at the end of records that are no samples."""
 _NEEDED: Final = layout.SAMPLE_TID | layout.SAMPLE_TIME | layout.SAMPLE_RAW
-_READABLE: Final = sum(_FIXED) | layout.SAMPLE_READ | layout.SAMPLE_CALLCHAIN | layout.SAMPLE_RAW
-_AFTER_RAW: Final = ~((layout.SAMPLE_RAW << 1) - 1)
-"""What a sample may hold behind its raw data; it is not read."""
 _PAIR: Final = Struct("<II")
 _U64: Final = Struct("<Q")
 _RECORD: Final = layout.RECORD
@@ -115,6 +114,7 @@ class PerfData(Descriptions):
         self.header: dict[str, object] = {}
         self.lost = 0
         self.pids: dict[int, int] = {}
+        self._ids = 0
         self._shapes: dict[int, Shape | None] = {}
         self._shape: Shape | None = None
         self._piece_start = array("Q")
@@ -173,9 +173,11 @@ class PerfData(Descriptions):
             raise Malformed(self.name, "holds no events: it has no attrs", cursor.at)
 
     def _read_ids(self, cursor: Cursor, shape: Shape | None) -> None:
-        if cursor.end - cursor.at > 8 * MAX_ATTRS * 16:
-            raise Malformed(self.name, f"claims {(cursor.end - cursor.at) // 8} ids of one attr", cursor.at)
-        for (number,) in _U64.iter_unpack(cursor.take((cursor.end - cursor.at) // 8 * 8, "the ids of an attr")):
+        count = (cursor.end - cursor.at) // 8
+        self._ids += count
+        if self._ids > MAX_IDS:
+            raise Malformed(self.name, f"claims {self._ids} ids or more, more than {MAX_IDS}", cursor.at)
+        for (number,) in _U64.iter_unpack(cursor.take(8 * count, "the ids of an attr")):
             self._shapes[number] = shape
 
     def _read_features(self, table: int, bits: int) -> None:

@@ -125,10 +125,9 @@ class TraceDat(Descriptions):
         first = cursor.u64("the place of its options")
         ours = cursor.at
         options = self._collect_options(first)
-        for number, data, _ in options:
-            if number in _SECTIONS and len(data) >= 8:
-                section = self._section(unpack_from("<Q", data)[0], number)
-                _SECTIONS[number](self, section)
+        named = ((number, unpack_from("<Q", data)[0]) for number, data, _ in options if len(data) >= 8)
+        for number, offset in dict.fromkeys(each for each in named if each[0] in _SECTIONS):
+            _SECTIONS[number](self, self._section(offset, number))
         for number, data, at in options:
             if number == layout.OPTION_BUFFER:
                 self._read_buffer(Cursor(self._read_at, at, at + len(data), self.name))
@@ -144,7 +143,6 @@ class TraceDat(Descriptions):
             offset = 0
             while cursor.at < cursor.end:
                 number, size, at = cursor.u16("an option"), cursor.u32("the size of an option"), cursor.at
-                at = cursor.at
                 data = cursor.take(size, "an option")
                 if number == layout.OPTION_DONE:
                     offset = unpack_from("<Q", data)[0] if size >= 8 else 0
