@@ -1,5 +1,7 @@
 """`userevents.open`: what Python programs read, equal to what the reports read."""
 
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,14 @@ def test_records_are_mappings_and_know_where_they_come_from(path: Path) -> None:
             first["nope"]
         assert trace.losses[0] == "1 records were lost: 1 missed"
         assert [process.pid for process in trace.processes] == [100, 200]
+
+
+def test_a_record_is_copied_and_pickled_as_any_value(path: Path) -> None:
+    """It goes through queues to other processes, whole."""
+    with userevents.open(path) as trace:
+        first = next(iter(trace))
+    for copied in (copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert (dict(copied), repr(copied), copied.event) == (dict(first), repr(first), "request")
 
 
 def test_an_event_is_a_table(path: Path) -> None:

@@ -1,7 +1,9 @@
 """The private tracer: what it sees, what it says, and that it leaves everything as it was."""
 
+import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from userevents import char16, event, u32
 from userevents.client.runtime import runtime
 from userevents.errors import Refused, Unusable
 from userevents.formats import open_trace
-from userevents.testing import PrivateTracer, UnknownEvent
+from userevents.testing import PrivateTracer, Record, UnknownEvent
 
 CHILD = """
 from userevents import event, u32
@@ -33,6 +35,13 @@ def served(id: u32, path: str, method: char16 = "GET") -> None:
 @event
 def cached(key: bytes, ratio: float) -> None:
     """Another one."""
+
+
+def test_a_record_is_copied_and_pickled_as_any_value() -> None:
+    """A test may keep one, or hand it to another process."""
+    record = Record("tick", {"count": 3}, time_ns=5, pid=1, tid=2, cpu=0, comm="shop")
+    for copied in (copy.copy(record), copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
+        assert (repr(copied), copied.line(), copied.count) == (repr(record), record.line(), 3)
 
 
 def test_an_event_declared_at_import_is_recorded_with_its_fields(user_events: PrivateTracer) -> None:

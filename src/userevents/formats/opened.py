@@ -49,7 +49,9 @@ class TraceRecord(Mapping[str, Value]):
             raise KeyError(name) from None
 
     def __getattr__(self, name: str) -> Value:
-        if name not in type(self).__slots__ and name in self._event.keys:
+        if name in type(self).__slots__:
+            raise AttributeError(name)  # not there yet: it is being copied
+        if name in self._event.keys:
             return self[name]
         raise AttributeError(f"event '{self.event}' has no field '{name}': its fields are {', '.join(self)}")
 

@@ -9,12 +9,12 @@ from ..buffer.page import body_start, record_end, walk
 from ..fields.filter import Filter, parse_filter
 from ..formats import Recording
 from ..formats.decoder import Decoder
+from ..formats.ledger import REASONS
 from ..formats.model import make_event
 from ..formats.recording import Stream
 
 _HEAD = Struct(RECORD_HEADER)
 _CPU_SHIFT = 16
-_LOST = ("ring_full", "too_large", "reentry", "invalid", "tracer_gone")
 
 Filters = list[tuple[str, str]]
 """Event name and kernel filter expression: records of that event which do not pass are left out."""
@@ -41,6 +41,8 @@ class Record:
         self.comm = comm
 
     def __getattr__(self, name: str) -> Any:
+        if name in type(self).__slots__:
+            raise AttributeError(name)  # not there yet: it is being copied
         try:
             return self.fields[name]
         except KeyError:
@@ -119,6 +121,6 @@ def lost(recording: Recording) -> int:
         counts = stream.counts or {}
         events = counts.get("events")
         each = events.values() if isinstance(events, dict) else ()
-        total += sum(int(event.get(reason, 0)) for event in each for reason in _LOST)
+        total += sum(int(event.get(reason, 0)) for event in each for reason in REASONS)
         total += sum(number for key in ("overwritten", "missed") if isinstance(number := counts.get(key, 0), int))
     return total
