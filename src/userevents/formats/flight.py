@@ -70,7 +70,8 @@ class Flight(NamedTuple):
                 f"WINDOW: {escape(short.comm)} ({short.pid}){host} is there from {began} before only: its ring was full"
             )
         if len(self.short) > _SHOWN:
-            found.append(f"WINDOW: and so are {len(self.short) - _SHOWN:,} more programs")
+            more = len(self.short) - _SHOWN
+            found.append(f"WINDOW: and so {'is 1 more program' if more == 1 else f'are {more:,} more programs'}")
         return found
 
     @property

@@ -11,7 +11,6 @@ from ..providers import guard
 
 _next_number = count(1).__next__
 _Coro = Coroutine[Any, Any, Any] | Generator[Any, None, Any]
-_Factory = Callable[..., Any]
 
 
 @event

@@ -19,6 +19,7 @@ from ..client import Event
 from ..client.runtime import runtime
 from ..control import Tracer as TracerControl
 from ..errors import Unusable
+from ..fields import parse_declaration
 from ..fields.filter import parse_filter
 from ..formats import Recording, merge
 from ..host import LocalAccess, Tracer
@@ -314,8 +315,6 @@ def _meets(record: Record, where: Where | None, fields: Mapping[str, object]) ->
 
 
 def _check_filter(text: str, declaration: str) -> None:
-    from ..fields import parse_declaration
-
     parse_filter(text, parse_declaration(declaration).fields)
 
 

@@ -288,7 +288,7 @@ class SavedCommandsFile(File):
 
     def text(self) -> str:
         """A thread and its name a line."""
-        return self.place.system.instances[""].machine.commands.names_text()
+        return self.place.instance.machine.commands.names_text()
 
 
 class SavedCommandsSize(Control):

@@ -11,6 +11,7 @@ from ..engine import Caller, parse_deletion
 from ..errors import Refused
 from ..fields import dynamic_events_line
 from .node import File, OpenNode
+from .text import truncates
 
 _LINE_MAX = abi.COMMAND_BUFFER_SIZE - 2
 
@@ -22,7 +23,7 @@ class DynamicEvents(File):
 
     def opened(self, node: OpenNode) -> None:
         """Truncating deletes every event, or refuses with EBUSY when one is in use."""
-        if node.flags & abi.O_TRUNC and node.flags & abi.O_ACCMODE != abi.O_RDONLY:
+        if truncates(node):
             try:
                 self.place.system.group.dynamic_truncate(node.caller)
             finally:

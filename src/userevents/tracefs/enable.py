@@ -13,7 +13,7 @@ from ..engine import Group, UserEvent
 from ..errors import Refused
 from ..instance import Instance
 from .node import File, OpenNode
-from .text import parse_unsigned
+from .text import parse_unsigned, truncates
 
 _WORD = re.compile(rb"[\t-\r \xa0]*([^\t-\r \xa0\x00]*)")
 """White space as the kernel's isspace() has it, then a word."""
@@ -80,7 +80,7 @@ class SetEvent(File):
 
     def opened(self, node: OpenNode) -> None:
         """Truncating disables every event first."""
-        if node.flags & abi.O_TRUNC and node.flags & abi.O_ACCMODE != abi.O_RDONLY:
+        if truncates(node):
             self.place.instance.disable_all()
 
     def text(self) -> str:

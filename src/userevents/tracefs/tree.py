@@ -218,7 +218,7 @@ def _clean(path: str) -> str:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """The directory and the name; EEXIST-like nonsense such as an empty name is ENOENT."""
+    """The directory and the name; ENOENT for an empty name, ``.`` and ``..``."""
     parent, _, name = path.rstrip("/").rpartition("/")
     if name in ("", ".", ".."):
         raise Refused(errno.ENOENT, f"'{path}' names no directory to make or remove")
