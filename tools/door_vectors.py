@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -115,7 +116,17 @@ def why_not(scenario: Scenario, door: str = "fuse") -> str | None:
     limits = {"fuse": (_limit,), "seccomp": (_limit, _supervised), "socket": (_limit, _supervised, _socket)}[door]
     pairs = list(zip(scenario["steps"], results, strict=True))
     reasons = (limit(step, result) for step, result in pairs for limit in limits)
-    return next((reason for reason in reasons if reason is not None), None)
+    return next((reason for reason in reasons if reason is not None), None) or _order(scenario["steps"], door)
+
+
+def _order(steps: Sequence[Step], door: str) -> str | None:
+    """Which order of two steps, that the kernel has kept, a door does not."""
+    operations = [step["op"] for step in steps]
+    if ("exit", "read_file") in pairwise(operations):
+        return "how soon an event is gone after its last process is its worker's business; a door takes longer to ask"
+    if door == "socket" and "fork" in operations and any(step.get("data") == "event-fork" for step in steps):
+        return "the kernel tells of forks by another way than of what was written to a socket before them"
+    return None
 
 
 def _supervised(step: Step, result: Result) -> str | None:

@@ -17,6 +17,7 @@ from typing import Final
 from tools.environment import PYTHON, ROOT, clean_environment
 
 TESTS: Final = ("tests/client/test_native.py", "tests/client/test_stress.py", "tests/client/test_event.py")
+_DOORS: Final = ("tests/doors/fuse/test_serve.py", "tests/host/test_remote.py")
 _WITHOUT_GIL: Final = ("tests/client", "tests/session", "tests/buffer", "tests/system/test_kills.py")
 _SANITIZE: Final = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
 # Not undefined values: CPython looks at a digit of a new int before it is written, and taints every small int by it.
@@ -43,7 +44,7 @@ def sanitize(arguments: list[str]) -> int:
             "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
-        return _test(["-q", *(arguments or [*TESTS, "tests/session/test_ring.py"])], env)
+        return _test(["-q", *(arguments or [*TESTS, "tests/session/test_ring.py", *_DOORS])], env)
 
 
 def valgrind(arguments: list[str]) -> int:
@@ -55,8 +56,8 @@ def valgrind(arguments: list[str]) -> int:
         env = _copy(Path(place), "-g -O1")
         if env is None:
             return 1
-        most = "leaked or cursor or forks or raises or emit_while or makes or word"
-        chosen = arguments or [*TESTS[:2], "-k", most]
+        most = "leaked or cursor or forks or raises or emit_while or makes or word or test_serve or test_remote"
+        chosen = arguments or [*TESTS[:2], *_DOORS, "-k", most]
         return _test(["-q", *chosen], env, ["valgrind", *_IN_VALGRIND])
 
 
