@@ -1,7 +1,8 @@
-"""Which tests may run beside others: `./dev test` runs two at a time, of which at most one is not among these.
+"""Which tests may run beside others: `./dev test` runs three at a time, of which two at most are not among these.
 
-The tests of one file stay together, in their order, and all that are not named here do, too: those start programs and
-wait for what they do, measure time, or touch what the whole machine shares (docs/notes/0050-two-tests-at-a-time.md).
+The tests of one file stay together, in their order. All that are not named here do, too: those start programs and wait
+for what they do, measure time, or touch what the whole machine shares (docs/notes/0050-two-tests-at-a-time.md). They
+are two groups, since the fleet's wait most of the time, and touch nothing that others do.
 """
 
 import os
@@ -10,13 +11,13 @@ from typing import Final
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 MAY: Final = (
-    *("tests/buffer/", "tests/engine/", "tests/fields/", "tests/formats/", "tests/instance/"),
-    *("tests/kernel/", "tests/model/", "tests/tracefs/", "tests/docs/", "tests/house/"),
-    *("tests/client/", "tests/cli/", "tests/integrations/", "tests/providers/", "tests/testing/"),
-    "tests/system/test_instructions.py",
+    *("tests/model/", "tests/formats/", "tests/client/", "tests/house/", "tests/docs/", "tests/cli/"),
+    *("tests/providers/", "tests/buffer/", "tests/fields/", "tests/testing/", "tests/kernel/", "tests/tracefs/"),
+    *("tests/integrations/", "tests/engine/", "tests/instance/", "tests/system/test_instructions.py"),
 )
-"""Rooms and files that only compute, or wait for programs of their own that nothing hurries."""
-_ALL_OTHERS: Final = "tests"
+"""Rooms and files that only compute, or wait for programs of their own that nothing hurries. The longest come first."""
+_FLEET: Final = "tests/fleet/"
+_ALL_OTHERS: Final = "tests/"
 _NICE: Final = 3
 
 
@@ -30,8 +31,17 @@ def stand_back() -> None:
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
-class TwoGroups(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives one worker all tests that are not to meet each other, in their order, and the others file by file."""
+def turn(nodeid: str) -> int:
+    """When a test's turn comes: what takes longest first, so that no worker is left alone with it at the end."""
+    if not may(nodeid):
+        return nodeid.startswith(_FLEET) - 2
+    return next(at for at, start in enumerate(MAY) if nodeid.startswith(start))
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a worker each to the two groups that are not to be torn apart, and the other tests file by file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0] if may(nodeid) else _ALL_OTHERS
+        if may(nodeid):
+            return nodeid.partition("::")[0]
+        return _FLEET if nodeid.startswith(_FLEET) else _ALL_OTHERS

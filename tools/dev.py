@@ -39,7 +39,7 @@ def test(arguments: list[str]) -> int:
     """Run the tests; arguments go to pytest (./dev test tests/fields -k size; paths from the top)."""
     environment.ensure("dev")
     os.chdir(ROOT)
-    beside = [] if _in_one_process(arguments) else ["--numprocesses=2"]
+    beside = [] if _in_one_process(arguments) else ["--numprocesses=3"]
     return _become([str(PYTHON), "-P", "-m", "pytest", *beside, *arguments])
 
 

@@ -47,7 +47,7 @@ def test_dev_says_which_python_it_found_when_none_will_do(tmp_path: Path) -> Non
     assert "USEREVENTS_PYTHON=/path/to/python3.12 ./dev test" in done.stderr
 
 
-def test_all_tests_run_two_at_a_time_and_chosen_ones_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_tests_run_three_at_a_time_and_chosen_ones_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever names a test, looks on, or says how many processes there shall be, has what pytest itself does."""
     monkeypatch.chdir(ROOT)
     for words in ("", "-q", "-k size -x", "--junitxml=out.xml --color yes", "-k tests_of"):
@@ -57,14 +57,20 @@ def test_all_tests_run_two_at_a_time_and_chosen_ones_one_after_another(monkeypat
 
 
 def test_what_may_run_beside_others_is_there_and_stays_together() -> None:
-    """Every room and file of the list exists; a file of it is a piece of work, and all other tests are one."""
+    """Every room and file of the list exists; a file of it is a piece of work, and all other tests are two."""
     assert [place for place in beside.MAY if not (ROOT / place).exists()] == []
 
     def piece(nodeid: str) -> str:
-        return beside.TwoGroups._split_scope(None, nodeid)  # type: ignore[arg-type]
+        return beside.Groups._split_scope(None, nodeid)  # type: ignore[arg-type]
 
-    assert piece("tests/fields/test_format.py::test_a[x::y]") == "tests/fields/test_format.py"
-    assert piece("tests/doors/test_expect.py::test_b") == piece("tests/system/test_top.py::test_c") == "tests"
+    several = ["tests/fields/test_format.py::test_a[x::y]", "tests/model/test_search.py::test_b"]
+    alone = ["tests/fleet/test_data.py::test_c", "tests/fleet/test_agent.py::test_d"]
+    others = ["tests/doors/test_expect.py::test_e", "tests/system/test_top.py::test_f"]
+    assert [piece(each) for each in several] == ["tests/fields/test_format.py", "tests/model/test_search.py"]
+    assert len({piece(each) for each in alone}) == len({piece(each) for each in others}) == 1
+    assert len({piece(each) for each in (*several, *alone, *others)}) == 4
+    turns = [beside.turn(each) for each in (*others, *alone, *reversed(several))]
+    assert turns == sorted(turns)
 
 
 @pytest.mark.parametrize(("shell", "script"), [("sh", "dev"), ("bash", ".ci/run")])

@@ -5,12 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.house.sources import ROOT
 
 
-def _pytest(tmp_path: Path, text: str, **variables: str) -> tuple[dict[str, str], str]:
+def _pytest(tmp_path: Path, text: str) -> tuple[dict[str, str], str]:
     """Run a test file with tests/conftest.py; return what came of each test, and all that was printed."""
     (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "tests.conftest"]
@@ -18,7 +16,7 @@ def _pytest(tmp_path: Path, text: str, **variables: str) -> tuple[dict[str, str]
     command = [sys.executable, "-P", "-m", "pytest", *settings, str(tmp_path)]
     clean = {name: value for name, value in os.environ.items() if name not in ("CI", "USEREVENTS_REQUIRE")}
     python = {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=clean | python | variables, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tmp_path, env=clean | python, capture_output=True, text=True)
     outcomes: dict[str, str] = {}
     for line in done.stdout.splitlines():
         place, _, rest = line.partition("::")
@@ -96,15 +94,25 @@ def test_fails_first(runtime_dir):
     assert "left behind in the runtime directory: rings/1-ab.1" in output
 
 
-@pytest.mark.parametrize(
-    ("variables", "outcome"),
-    [({}, "SKIPPED"), ({"CI": "true"}, "FAILED"), ({"USEREVENTS_REQUIRE": "babeltrace2,no-such-tool"}, "FAILED")],
-)
-def test_a_missing_tool_skips_a_test_but_fails_it_where_it_was_promised(
-    tmp_path: Path, variables: dict[str, str], outcome: str
-) -> None:
+def test_a_missing_tool_skips_a_test_but_fails_it_where_it_was_promised(tmp_path: Path) -> None:
     """On somebody's machine the reason is shown; CI must not pass because it lacks its own tools."""
-    text = "from tests.conftest import require\ndef test_it():\n    require('no-such-tool')\n"
-    outcomes, output = _pytest(tmp_path, text, **variables)
-    assert outcomes == {"test_it": outcome}
-    assert "no-such-tool is not installed" in output
+    outcomes, output = _pytest(
+        tmp_path,
+        """
+from tests.conftest import require
+
+def test_here():
+    require("no-such-tool")
+
+def test_in_ci(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    require("no-such-tool")
+
+def test_promised(monkeypatch):
+    monkeypatch.setenv("USEREVENTS_REQUIRE", "babeltrace2,no-such-tool")
+    require("no-such-tool")
+""",
+    )
+    assert outcomes == {"test_here": "SKIPPED", "test_in_ci": "FAILED", "test_promised": "FAILED"}
+    assert ": no-such-tool is not installed\n" in output, "the reason is shown"
+    assert output.count("Failed: no-such-tool is not installed, and here it must be") == 2
