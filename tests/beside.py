@@ -11,7 +11,7 @@ from typing import Final
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 MAY: Final = (
-    *("tests/model/", "tests/formats/", "tests/client/", "tests/house/", "tests/docs/", "tests/cli/"),
+    *("tests/client/", "tests/model/", "tests/formats/", "tests/house/", "tests/docs/", "tests/cli/"),
     *("tests/providers/", "tests/buffer/", "tests/fields/", "tests/testing/", "tests/kernel/", "tests/tracefs/"),
     *("tests/integrations/", "tests/engine/", "tests/instance/", "tests/system/test_instructions.py"),
 )

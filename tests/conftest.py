@@ -69,10 +69,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     The alarm interrupts waits and system calls of the main thread. What it cannot reach, pytest's own
     faulthandler_timeout ends (pyproject.toml): it shows every thread and exits.
     """
-    if IS_WORKER and beside.may(item.nodeid):
-        beside.stand_back()
     mark = item.get_closest_marker("time_limit")
     seconds = float(mark.args[0]) * PATIENCE if mark else TIME_LIMIT
+    if IS_WORKER and beside.may(item.nodeid):
+        beside.stand_back()
+        seconds *= 2  # it has half the share of the processor that others have
 
     def expired(_number: int, _frame: FrameType | None) -> NoReturn:
         pytest.fail(f"still running after {seconds:.0f} s")
