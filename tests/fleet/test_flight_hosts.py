@@ -1,6 +1,7 @@
 """When a host of a flight is asked next, and whose clock comparison holds."""
 
 from userevents.fleet.flight_hosts import ASK_S, EVERY_MAX_S, QUESTIONS_A_SECOND, Host, Sample, every_s, expires_s
+from userevents.fleet.flights import FleetWindow
 
 SECOND = 10**9
 
@@ -39,3 +40,15 @@ def test_the_best_comparison_of_the_last_two_minutes_holds() -> None:
     assert host.offset_ns == 1_000
     host.add(Sample(121 * SECOND, 121 * SECOND + 3_000, 90))
     assert host.offset_ns == 2_000
+
+
+def test_a_window_waits_for_a_host_that_lost_its_lease_from_when_that_was_seen() -> None:
+    """A broker that goes away takes leases with it: their hosts are back a moment later, with what they hold."""
+    host = Host("a")
+    window = FleetWindow("1", 0, SECOND, {"a": host}, {"a": 0}, {"a": 0})
+    assert not window.is_over(20 * SECOND)
+    host.seen_alive(20 * SECOND, is_alive=False)
+    host.seen_alive(22 * SECOND, is_alive=False)
+    assert [window.is_over(at * SECOND) for at in (21, 25, 26)] == [False, False, True]
+    host.seen_alive(26 * SECOND, is_alive=True)
+    assert [window.is_over(at * SECOND) for at in (27, 31, 32)] == [False, False, True]

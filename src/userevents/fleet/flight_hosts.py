@@ -61,6 +61,8 @@ class Host:
     seen: int = 0
     """The number of the last instant that it told of."""
     is_alive: bool = True
+    gone_ns: int = 0
+    """Since when it has not been seen alive."""
     trouble: str = ""
     due_ns: int = 0
     """When to ask it next."""
@@ -71,6 +73,12 @@ class Host:
     def offset_ns(self) -> int:
         """What its clock shows beyond this one."""
         return self.best.there_ns - self.best.here_ns if self.best else 0
+
+    def seen_alive(self, now_ns: int, *, is_alive: bool) -> None:
+        """Its lease was looked for."""
+        if self.is_alive and not is_alive:
+            self.gone_ns = now_ns
+        self.is_alive = is_alive
 
     def asked(self, number: int, now_ns: int) -> None:
         """It is asked now: where no answer comes it is asked again soon, and less and less often."""

@@ -40,7 +40,7 @@ PATIENCE_S: Final = 30.0
 _ANEW_NS: Final = 500_000_000
 """What the comparisons of clocks are never off by."""
 _GONE_S: Final = 5.0
-"""And so long for one of a host that is gone."""
+"""And so long for one of a host that is gone, once that was seen: it may only lack a lease while a broker is away."""
 
 
 class Instant(NamedTuple):
@@ -76,8 +76,11 @@ class FleetWindow:
     def is_over(self, now_ns: int) -> bool:
         """Whether all parts are there that may come."""
         missing = [host for name, host in self.hosts.items() if name not in self.parts and name not in self.failed]
-        late_s = (now_ns - self.until_ns) / 1e9
-        return late_s > 0 and all(late_s > (PATIENCE_S if host.is_alive else _GONE_S) for host in missing)
+        late_ns = now_ns - self.until_ns
+        return late_ns > 0 and all(
+            late_ns > PATIENCE_S * 1e9 or (not host.is_alive and min(late_ns, now_ns - host.gone_ns) > _GONE_S * 1e9)
+            for host in missing
+        )
 
     def begun_anew(self) -> list[str]:
         """Hosts whose flight recording began once more meanwhile: their parts lack what was before."""
@@ -141,12 +144,13 @@ class FleetFlight:
     async def _look(self) -> None:
         """Find out which hosts live, and ask those that are new."""
         view = View(await self._broker.keys("lease.*"))
+        now_ns = time.monotonic_ns()
         alive = {name for name in view.alive if fnmatchcase(name, self._glob)}
         new = [Host(name, place) for place, name in enumerate(sorted(alive - self.hosts.keys()), len(self._places))]
         self._places += new
         self.hosts |= {host.name: host for host in new}
         for host in self._places:
-            host.is_alive = host.name in alive
+            host.seen_alive(now_ns, is_alive=host.name in alive)
         await self._ask(new)
 
     async def ask(self) -> None:
