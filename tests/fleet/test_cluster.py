@@ -84,6 +84,14 @@ def events(cluster: Cluster) -> dict[str, tuple[str, set[str]]]:
     return cluster.asked(ask)
 
 
+def become(cluster: Cluster, wanted: dict[str, tuple[str, set[str]]], what: str) -> None:
+    """Wait until these are the events that are listed, and say which are where they never come to be."""
+    try:
+        until(lambda: events(cluster) == wanted, what, 30)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {events(cluster)}") from None
+
+
 @pytest.mark.time_limit(240)
 def test_what_hosts_commit_arrives_once_whatever_dies_or_is_cut_off(cluster: Cluster, tmp_path: Path) -> None:
     """The leader is killed, a host is cut off, a consumer restarts, an agent is killed: all under one recording.
@@ -95,7 +103,7 @@ def test_what_hosts_commit_arrives_once_whatever_dies_or_is_cut_off(cluster: Clu
     cluster.program("one", ALARM % str(tmp_path / "alarm"))
     cluster("register", "--persist", "stay u8 x", host="two")
     everything = {"tick": ("used", set(HOSTS)), "stay": ("idle", set[str]()), "alarm": ("used", {"one"})}
-    until(lambda: events(cluster) == everything, "all events are there", 30)
+    become(cluster, everything, "all events are there")
     out, part = tmp_path / "t.dat", tmp_path / "t.dat.part"
     recorder = cluster.start("record", "-e", "tick", "-o", str(out))
     until(lambda: part.exists() and all(host.encode() in part.read_bytes() for host in HOSTS), "all have begun", 30)
@@ -110,12 +118,12 @@ def test_what_hosts_commit_arrives_once_whatever_dies_or_is_cut_off(cluster: Clu
     cluster.kill_server(leader)
     until(lambda: cluster.leader(names.KEYS_STREAM) not in ("", leader), "another leads the keys", 30)
     grows(part)
-    until(lambda: events(cluster) == everything, "all events are there again", 30)
+    become(cluster, everything, "all events are there again")
     see_window(flight)
     cluster.start_server(leader)
 
     cut_off(cluster, "two")
-    until(lambda: events(cluster) == everything, "the host is back", 30)
+    become(cluster, everything, "the host is back")
 
     recorder.kill()
     recorder.communicate()
@@ -128,7 +136,7 @@ def test_what_hosts_commit_arrives_once_whatever_dies_or_is_cut_off(cluster: Clu
     until(lambda: alive(cluster) == {"one", "two"}, "its lease ran out", lease_s + 1 + 1)  # 1 s for the question
     until(lambda: events(cluster)["tick"] == ("used", {"one", "two"}), "its events went with it")
     cluster.start_host("three")
-    until(lambda: events(cluster) == everything, "it is back", 30)
+    become(cluster, everything, "it is back")
     grows(part)
     finish(recorder)
     see_numbers(out)
