@@ -171,6 +171,5 @@ async def tell_unknown(broker: "Broker", patterns: Sequence[str], hosts: str) ->
     for pattern in patterns:
         with contextlib.suppress(UserEventsError):  # what is wrong with the broker is told by those who need it
             if pattern != "*" and not await read_events(broker, pattern, hosts):
-                say(
-                    f"no event of the fleet matches '{pattern}' yet ('userevents fleet list' shows all); waiting for one"
-                )
+                way = "'userevents fleet list' shows all"
+                say(f"no event of the fleet matches '{pattern}' yet ({way}); waiting for one")

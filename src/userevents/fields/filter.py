@@ -12,7 +12,6 @@ Source: user_events contract, tracefs.md section 10.
 """
 
 import errno
-import re
 from typing import Final, NamedTuple
 
 from ..abi.tracefs import COMMAND_TEXT_MAX
@@ -112,8 +111,8 @@ _FITTING: Final = {
     '"': _TEXT,
 }
 """What a field is that may be compared with what begins so."""
-_QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
-_COMPARED: Final = re.compile(r"""(\w+)(?:\.\w+)?\s*(?:[!=<>]=|[~<>&])?\s*(["'-]?)""")
+_QUOTED: Final = r"'[^']*'|\"[^\"]*\""
+_COMPARED: Final = r"""(\w+)(?:\.\w+)?\s*(?:[!=<>]=|[~<>&])?\s*(["'-]?)"""
 
 
 def syntax_problem(text: str) -> str | None:
@@ -126,8 +125,10 @@ def syntax_problem(text: str) -> str | None:
     >>> syntax_problem("latency >")
     "filter 'latency >': Invalid value (did you forget quotes)? at character 10; write a number, or text in quotes"
     """
+    import re  # not in programs that are traced, which load this file
+
     text = text.partition("\0")[0]
-    found = sorted(_COMPARED.findall(_QUOTED.sub("''", text)), key=lambda pair: pair[1] == "-")
+    found = sorted(re.findall(_COMPARED, re.sub(_QUOTED, "''", text)), key=lambda pair: pair[1] == "-")
     fitting = {name: _FITTING[value] for name, value in found}  # a field that is compared with -1 once is signed
     try:
         _check_brackets(text)
