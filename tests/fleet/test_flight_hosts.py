@@ -1,7 +1,19 @@
-"""When a host of a flight is asked next, and whose clock comparison holds."""
+"""When a host of a flight is asked next, whose clock comparison holds, and what is made of what it says."""
 
+import asyncio
+import io
+import json
+import time
+from typing import IO
+
+import pytest
+from nats.aio.msg import Msg
+
+from userevents.fleet import objects
+from userevents.fleet.broker import Broker
+from userevents.fleet.connection import Settings
 from userevents.fleet.flight_hosts import ASK_S, EVERY_MAX_S, QUESTIONS_A_SECOND, Host, Sample, every_s, expires_s
-from userevents.fleet.flights import FleetWindow
+from userevents.fleet.flights import FleetFlight, FleetWindow, Instant
 
 SECOND = 10**9
 
@@ -52,3 +64,48 @@ def test_a_window_waits_for_a_host_that_lost_its_lease_from_when_that_was_seen()
     assert [window.is_over(at * SECOND) for at in (21, 25, 26)] == [False, False, True]
     host.seen_alive(26 * SECOND, is_alive=True)
     assert [window.is_over(at * SECOND) for at in (27, 31, 32)] == [False, False, True]
+
+
+def flight_of_one(told: list[Instant]) -> FleetFlight:
+    """A flight with one host, whose clock is this one's, and a broker that is not there."""
+    broker = Broker(Settings(("nats://127.0.0.1:1",)), "test")
+    flight = FleetFlight(broker, "*", {}, told.append, io.BytesIO)
+    host = Host("a")
+    host.add(Sample(1, 1, 1))
+    flight.hosts["a"] = host
+    flight._places.append(host)
+    return flight
+
+
+def test_a_part_that_came_stays_though_the_broker_goes_at_that_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its host cannot be told that it has arrived: the part is in the trace all the same, whole and readable."""
+
+    async def fetched(store: object, host: str, digest: str, into: IO[bytes]) -> None:
+        into.write(b"part")
+
+    async def main() -> None:
+        monkeypatch.setattr(objects, "fetch", fetched)
+        flight = flight_of_one([])
+        flight._store = object()  # type: ignore[assignment]
+        window = flight.hold(0, 1)
+        await flight._fetch(window, flight.hosts["a"], "digest")
+        assert window.parts["a"].seek(0, io.SEEK_END) == 4
+        assert not window.fetching
+        assert not flight.refused
+
+    asyncio.run(main())
+
+
+def test_a_rule_that_a_host_says_held_in_the_future_held_now() -> None:
+    """Its window would never end, and take in every later instant."""
+    told: list[Instant] = []
+
+    async def main() -> None:
+        flight = flight_of_one(told)
+        held = [{"number": 1, "rule": "alarm", "ts_ns": 1 << 62}, {"number": 2, "rule": "alarm", "ts_ns": 5}]
+        answer = json.dumps({"held": held}).encode()
+        await flight._on_answer(Msg(_client=None, subject="inbox.0", data=answer))  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    assert [each.ts_ns <= time.monotonic_ns() for each in told] == [True, True]
+    assert told[1].ts_ns == 5

@@ -20,6 +20,7 @@ from .asking import ANSWER_S, MANY_S, status_of
 from .connection import PATIENCE_S, Connection, Log, Settings
 from .streams import kept_config, keys_config
 from .table import Entry
+from .waiting import until
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -133,8 +134,7 @@ class Broker(Connection):
             )
             while not ended.is_set():
                 count = len(answers)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended.wait(), ANSWER_S)
+                await until(ended, ANSWER_S)
                 if not ended.is_set() and len(answers) == count:
                     raise NoBroker("the broker does not answer (a read of keys)")
         finally:

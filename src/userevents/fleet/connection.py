@@ -99,7 +99,8 @@ class Connection:
         self.connected.clear()
         if client is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.flush(1), 1.5)
+                async with asyncio.timeout(1.5):
+                    await client.flush(1)
             await self._end(client)
 
     async def ask(
@@ -132,7 +133,8 @@ class Connection:
         where = ", ".join(_without_secrets(server) for server in self.settings.servers)
         self._trouble = ""
         try:
-            await asyncio.wait_for(client.connect(**self._options()), CONNECT_S)
+            async with asyncio.timeout(CONNECT_S):
+                await client.connect(**self._options())
         except (errors.Error, TimeoutError, OSError) as error:
             why = self._trouble or str(error) or type(error).__name__
             # Over TLS the server hangs up before its reason is read.
@@ -209,7 +211,8 @@ class Connection:
 
     async def _end(self, client: "Client") -> None:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.close(), 2)
+            async with asyncio.timeout(2):
+                await client.close()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

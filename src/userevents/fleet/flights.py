@@ -212,7 +212,7 @@ class FleetFlight:
         self._compare(host, told, sent_ns, now_ns)
         if host.best is None:
             return
-        self._take_held(host, told)
+        self._take_held(host, told, now_ns)
         for text in facts.texts(told, "refused"):
             self.refused.setdefault(text)
         for number, stored in facts.mapping(told, "stored").items():
@@ -230,14 +230,15 @@ class FleetFlight:
             host.add(Sample((sent_ns + now_ns) // 2, (came + left) // 2, round_trip // 2 + 1))
         host.began_ns = facts.count(told, "begun_ns") - host.offset_ns
 
-    def _take_held(self, host: Host, told: dict[str, object]) -> None:
+    def _take_held(self, host: Host, told: dict[str, object], now_ns: int) -> None:
         for each in facts.mappings(told, "held"):
             number = facts.count(each, "number")
             if number <= host.seen:
                 continue
             host.seen = number
             texts = [facts.text(each, name) for name in ("rule", "what", "comm")]
-            ts_ns = facts.count(each, "ts_ns") - host.offset_ns
+            # What a host says of the future would make a window that never ends.
+            ts_ns = min(facts.count(each, "ts_ns") - host.offset_ns, now_ns)
             pid, more = facts.count(each, "pid"), facts.count(each, "more")
             self._held(Instant(host.name, texts[0], ts_ns, texts[1], pid, texts[2], more))
 
@@ -276,13 +277,15 @@ class FleetFlight:
             assert self._store is not None
             async with self._fetches:
                 await objects.fetch(self._store, host.name, digest, file)
-            window.parts[host.name] = file
-            await self._ask([host])
         except NoBroker as error:
             file.close()
             self.refused.setdefault(f"host '{host.name}': {error}; trying again")
+            return
         finally:
             window.fetching.discard(host.name)
+        window.parts[host.name] = file
+        with contextlib.suppress(NoBroker):  # then it is told when it is asked next
+            await self._ask([host])
 
 
 def write_window(

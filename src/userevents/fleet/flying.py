@@ -226,10 +226,11 @@ class _Flights:
         self._beginning = asyncio.Lock()
 
     async def listen(self) -> None:
-        """Subscribe, once for each client."""
+        """Subscribe, once for each client. Raises `NoBroker`."""
         client = self._agent.broker.client
         if client is not self._client:
-            await client.subscribe(names.ask_subject(self._agent.host, ASK), cb=self._on_question)
+            subject = names.ask_subject(self._agent.host, ASK)
+            await self._agent.broker.reach(client.subscribe(subject, cb=self._on_question))
             self._client = client
 
     async def _on_question(self, question: "Msg") -> None:

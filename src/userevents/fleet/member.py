@@ -226,7 +226,7 @@ class _News:
         """Subscribe, once for each client."""
         client = self._agent.broker.client
         if client is not self._client:
-            await client.subscribe(names.NEWS_SUBJECT, cb=self._take)
+            await self._agent.broker.reach(client.subscribe(names.NEWS_SUBJECT, cb=self._take))
             self._client = client
 
     async def newest(self) -> Entry:

@@ -104,7 +104,7 @@ class Publisher:
                 await self._read_all(stream)
                 await self._drain()
             except Exception:  # another run begins without what this one kept
-                self._agent.facts["lost"] = self._lost_before + self.backlog.dropped + self.backlog.records
+                self._tell_lost(self.backlog.records)
                 raise
             finally:
                 await end(sending)
@@ -138,10 +138,14 @@ class Publisher:
             if self.backlog:
                 self._wake.set()
             if self.backlog.dropped:
-                self._agent.facts["lost"] = self._lost_before + self.backlog.dropped
+                self._tell_lost()
         for batch in self.batcher.flush():
             self.backlog.add(batch)
         self._wake.set()
+
+    def _tell_lost(self, kept: int = 0) -> None:
+        """Have the host tell how many records it has dropped, and those kept that go, too."""
+        self._agent.facts["lost"] = self._lost_before + self.backlog.dropped + kept
 
     async def _ask_tracer(self, what: Callable[[InstanceControl], None]) -> bool:
         if self._control is not None:
