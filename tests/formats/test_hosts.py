@@ -300,6 +300,19 @@ def test_the_offset_is_known_as_well_as_the_best_answers_around_it_allow() -> No
     assert HostClock([], 77).at(1) == (77, None)
 
 
+def test_some_samples_say_of_a_later_moment_what_all_of_them_do() -> None:
+    """A small window of a long look carries two or three; its times, and how far they may be wrong, are the same."""
+    samples = [Sample(n * SECOND + n * 7000 + n % 3 * 90, (n + 500) * SECOND, 500 + n % 5 * 3000) for n in range(32)]
+    clock = HostClock(samples)
+    for since in range(495, 540):
+        some = clock.samples_since(since * SECOND)
+        assert len(some) == min(max(533 - max(since, 500), 2), 32)
+        for there_ns in range(since * SECOND, 545 * SECOND, SECOND // 3):
+            one, other = clock.at(there_ns), HostClock(some).at(there_ns)
+            assert one.shift_ns == pytest.approx(other.shift_ns, abs=2)
+            assert one.uncertainty_ns == pytest.approx(other.uncertainty_ns, abs=2)
+
+
 def test_an_order_is_in_doubt_where_two_clocks_are_not_known_well_enough(trace: Path) -> None:
     """Nearer than both uncertainties together: in doubt; and never among records of one host."""
     hosts = [Host(1, "a", uncertainty_ns=300), Host(2, "b", uncertainty_ns=300)]

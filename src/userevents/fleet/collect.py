@@ -29,6 +29,8 @@ COMPARE_S: Final = 2.0
 """How often clocks are compared, and who is there; with many hosts less often, so that asking stays a small part."""
 _A_HOST_S: Final = 0.02
 _COMPARE_MAX_S: Final = 10.0
+_AT_ONCE: Final = 32
+"""Hosts that are asked at once: with a thousand, answers would wait for each other, and say little of clocks."""
 END_S: Final = 5.0
 """How long hosts may take to end."""
 _ANSWER_S: Final = 2.0
@@ -59,6 +61,7 @@ class Collector:
         self._no_more = json.dumps({"who": json.loads(self._wanted)["who"], "patterns": []}).encode()
         self._has_patterns = bool(patterns) and is_live
         self._is_live = is_live
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._last = 0
         self._late_s = 0.0
         """When what is kept and has not ended by then is left as it is."""
@@ -85,14 +88,15 @@ class Collector:
     async def _close(self, host: str) -> None:
         """Have a host end its recording, however busy it is; what it sends up to that end is then waited for."""
         deadline = time.monotonic() + END_S
-        while (answer := await self._ask_for_recording(host)) is None:
+        while (answer := await self._have_ended(host)) is None:
             if time.monotonic() >= deadline:
                 return
             await asyncio.sleep(_AGAIN_S)
         run = self.merged.run_of(host, answer[0])
         run.is_ending, run.awaited = True, answer[1]
         self._closing.append(run)
-        await self._compare(host)
+        async with self._slots:
+            await self._compare(host)
 
     async def lots(self) -> AsyncIterator[int]:
         """Read, and yield how many messages came each time; for what the broker has kept, until it was all read."""
@@ -153,9 +157,14 @@ class Collector:
 
     async def _ask_to_end(self, run: AgentRun) -> None:
         run.is_ending = True
-        answer = await self._ask_for_recording(run.host)
+        answer = await self._have_ended(run.host)
         if answer is not None and answer[0] == run.run:
             self.merged.end_with(run, answer[1])
+
+    async def _have_ended(self, host: str) -> tuple[str, int] | None:
+        """Have a host end its recording when it is its turn to be asked."""
+        async with self._slots:
+            return await self._ask_for_recording(host)
 
     async def _ask_for_recording(self, host: str) -> tuple[str, int] | None:
         """Ask an agent to begin a recording; return its run and the number of the recording that ends with that."""
@@ -176,7 +185,7 @@ class Collector:
         while True:
             began = time.monotonic()
             await self._look()
-            await asyncio.gather(*(self._ask(host) for host in sorted(self.hosts)))
+            await asyncio.gather(*(self._ask_in_turn(host) for host in sorted(self.hosts)))
             every_s = min(max(COMPARE_S, len(self.hosts) * _A_HOST_S), _COMPARE_MAX_S)
             await asyncio.sleep(max(every_s - (time.monotonic() - began), 0.1))
 
@@ -185,6 +194,10 @@ class Collector:
         with contextlib.suppress(NoBroker):
             alive = View(await self._broker.keys("lease.*")).alive
             self.hosts = {host for host in alive if fnmatchcase(host, self._pattern)}
+
+    async def _ask_in_turn(self, host: str) -> None:
+        async with self._slots:
+            await self._ask(host)
 
     async def _ask(self, host: str) -> None:
         """Compare a host's clock, and have it begin a recording: when it is new, and where facts may be missing."""

@@ -29,7 +29,7 @@ _ENTRY: Final = Struct("<QII")
 _PAGE_HEAD: Final = Struct("<QQ")
 _FACTS: Final = frozenset({wire.STREAM, wire.EVENT, wire.THREADS})
 _SAMPLES: Final = 32
-"""Comparisons of a clock that a window carries."""
+"""Comparisons of a clock that are kept."""
 WINDOWS_MAX: Final = 64
 """Windows open at once; a host whose clock is far ahead does not open more."""
 
@@ -48,6 +48,8 @@ class Piece(NamedTuple):
     stream: int
     frame: bytes
     records: int
+    since_ns: int
+    """The time of its first record, by its host's clock."""
 
 
 @dataclass(slots=True)
@@ -201,7 +203,7 @@ class Windows:
                 ts_ns = times[first] - (int.from_bytes(data[begin : begin + 4], "little") >> TYPE_LEN_BITS)
                 flags |= wire.PART_CONTINUES
             piece = wire.pack_part(*where, ts_ns, offset + begin, data[begin:end], flags=flags)
-            self._put(number, Piece(scope, where[0], piece, stop - first))
+            self._put(number, Piece(scope, where[0], piece, stop - first, times[first]))
             first = stop
 
     def _put(self, number: int, piece: Piece) -> None:
@@ -229,7 +231,8 @@ class Windows:
         for scope, streams in sessions.items():
             host = self._hosts[scope]
             found.append(host.opened)
-            found += [wire.pack_clock(scope, *sample) for sample in host.samples]
+            since_ns = min((piece.since_ns for piece in by_scope[scope]), default=1 << 63)
+            found += [wire.pack_clock(scope, *sample) for sample in host.clock.samples_since(since_ns)]
             found += [wire.pack_batch(scope, {"seq": 1}), host.header]
             for stream in streams:
                 found += host.facts.get(stream, ())

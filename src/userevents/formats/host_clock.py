@@ -56,6 +56,11 @@ class HostClock:
         wide = first.uncertainty_ns + (second.uncertainty_ns - first.uncertainty_ns) * part + nearer_ns * _BEND
         return Reading(shift + int((other - shift) * part), int(wide))
 
+    def samples_since(self, there_ns: int) -> list[Sample]:
+        """Return those samples that say as much of any moment from `there_ns` of the host on as all of them do."""
+        first = bisect_right(self._times, there_ns) - 1
+        return self.samples if first <= 1 else [self.samples[0], *self.samples[first:]]
+
     @property
     def drift(self) -> float:
         """How fast the trace's clock runs away from the host's: ns a ns, over all samples."""
