@@ -254,7 +254,7 @@ def test_a_host_that_was_lost_leaves_counts_from_before(counted: int, fleet: int
     assert ledger is not None
     assert ledger.is_balanced
     assert (ledger.total("delivered"), ledger.total("fleet")) == (10, fleet)
-    assert any("its recording has no end" in note for note in trace.notes)
+    assert any("the recording has no end" in note for note in trace.notes)
 
 
 def test_a_session_goes_on_through_its_hosts_recordings() -> None:
@@ -282,7 +282,7 @@ def test_a_recording_of_hosts_that_was_cut_anywhere_is_read_up_to_there(tmp_path
         trace = _opened(data[:size])
         assert len(list(trace.records())) <= 21
         _ = trace.ledger
-    assert any("its recording has no end" in note for note in _opened(data[: len(data) - 200]).notes)
+    assert any("the recording has no end" in note for note in _opened(data[: len(data) - 200]).notes)
 
 
 def test_the_offset_is_known_as_well_as_the_best_answers_around_it_allow() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..buffer import stream as wire
 from ..control.recorder import RawFile
 from ..errors import Malformed, Unusable
+from ..formats.hosts import spoken_of
 from .console import LiveLine, count, fail, human_size, say, warn
 from .finish import finish
 from .fleeting import Credentials, no_room, tell_unknown, with_broker
@@ -127,8 +128,8 @@ class FleetRecording:
             self._full = True
 
     def _end(self) -> None:
-        left_out = [f"host '{host}' sent no end: its counts are the last that came" for host in self._unended]
-        notes = b"".join(map(wire.pack_note, left_out))
+        late = [f"{who}: no end came in time: counts are the last that came" for who in spoken_of(self._unended)]
+        notes = b"".join(map(wire.pack_note, late))
         self._write(wire.pack_batch(0, {}) + notes + wire.pack_end("done", time.monotonic_ns()))
 
     def _is_large(self) -> bool:
@@ -164,8 +165,8 @@ class FleetRecording:
     def _tell_end(self, merged: "Merged") -> None:
         if merged.left_out:
             warn(no_room(merged.left_out, "the trace"))
-        for host in self._unended:
-            warn(f"host '{host}' did not end its recording in time: its counts are the last that came")
+        for who in spoken_of(self._unended):
+            warn(f"{who}: no end came in time: counts are the last that came")
         if not merged.numbers:
             warn(
                 f"no host that matches '{self._wish.hosts}' sent anything ('userevents fleet list --hosts' shows them)"

@@ -200,18 +200,23 @@ class Collector:
             await self._ask(host)
 
     async def _ask(self, host: str) -> None:
-        """Compare a host's clock, and have it begin a recording: when it is new, and where facts may be missing."""
+        """Compare a host's clock, and have it begin a recording: when it is new, and where facts may be missing.
+
+        One that is too busy to answer in time for a comparison begins all the same.
+        """
         if self._has_patterns:
             await self._request(host, "patterns", self._wanted)
-        run = await self._compare(host)
-        if run is None or not self._is_live or run.is_ending:
+        run = await self._compare(host) or self.merged.latest(host)
+        if not self._is_live or (run and run.is_ending):
             return
         asked, when = self._asked.get(host, ("", 0.0))
-        is_new = not run.turns.recording and (asked != run.run or time.monotonic() - when > _BEGIN_S)
-        if is_new or run.has_gap:
-            run.has_gap = False
-            if await self._ask_for_recording(host):
-                self._asked[host] = run.run, time.monotonic()
+        is_late = time.monotonic() - when > _BEGIN_S
+        is_new = not run.turns.recording and (asked != run.run or is_late) if run else is_late
+        if is_new or (run and run.has_gap):
+            if run:
+                run.has_gap = False
+            if answer := await self._ask_for_recording(host):
+                self._asked[host] = answer[0], time.monotonic()
 
     async def _compare(self, host: str) -> AgentRun | None:
         """Compare a host's clock with ours; returns the run of its agent that answered."""

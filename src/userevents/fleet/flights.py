@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from ..buffer import stream as wire
 from ..errors import Malformed, NoBroker
 from ..formats import facts
-from ..formats.hosts import MAX_HOSTS
+from ..formats.hosts import MAX_HOSTS, spoken_of
 from . import names, objects
 from .broker import Broker
 from .flight_hosts import Host, Sample, every_s, expires_s
@@ -300,11 +300,10 @@ def write_window(
     held = {instant.host for instant in window.instants}
     ordered = sorted(window.hosts, key=lambda name: (len(window.hosts) > MAX_HOSTS and name not in held, name))
     numbers = {name: number for number, name in enumerate(ordered[:MAX_HOSTS], 1)}
-    notes, short = list(window.notes), list[dict[str, object]]()
+    notes, short = [*window.notes, *_missing(window)], list[dict[str, object]]()
     for name, number in numbers.items():
         part, host = window.parts.get(name), window.hosts[name]
         if part is None:
-            notes.append(f"host '{name}': its part is missing: {window.missing().get(name, 'it did not answer')}")
             continue
         write(wire.pack_host(number, {"name": name, "number": number, "incarnation": host.incarnation}))
         for clock in host.clocks():
@@ -331,6 +330,15 @@ def _more_facts(window: FleetWindow, numbers: Iterable[str], cut: str) -> dict[s
     anew = window.begun_anew()
     lost = f"flight recordings began anew within it on {_some(anew)}" if anew else ""
     return {"more": more, "cut": "; ".join(filter(None, (cut, lack, lost)))}
+
+
+def _missing(window: FleetWindow) -> Iterator[str]:
+    """Say of which hosts no part came, those for the same reason together."""
+    hosts: dict[str, list[str]] = {}
+    for name, why in window.missing().items():
+        hosts.setdefault(why, []).append(name)
+    for why, some in hosts.items():
+        yield from (f"{who}: no part came: {why}" for who in spoken_of(some))
 
 
 def _left_out(hosts: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ blocks of more hosts only the last digits of a large pid do, and the next number
 Source: docs/formats/recording.md, docs/formats/fleet.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,8 @@ _MOVED_MAX: Final = 50_000
 """Threads of one host that are told apart in a block smaller than pids are large; more are noise."""
 _TRIES: Final = 64
 """So many numbers are tried: no two pids of one host have the same last digits more than a few times."""
+_APART: Final = 3
+"""So many hosts are spoken of one by one."""
 _STORED: Final = (
     "number", "name", "cpus", "first_cpu", "first_pid", "offset_ns", "drift_ppm", "uncertainty_ns", "missing",
     "missing_records", "ended", "release",
@@ -187,16 +189,28 @@ class Hosts:
 
     def notes(self) -> list[str]:
         """Say what whoever reads the trace must know of its hosts."""
-        found = []
-        for host in sorted(self.by_name.values(), key=lambda host: host.number):
-            if host.uncertainty_ns is None:
-                found.append(f"host '{host.name}': its clock was not compared; its times go by what its date said")
-            if host.missing:
-                records = f", {host.missing_records:,} records" if host.missing_records else ""
-                found.append(f"host '{host.name}': {host.missing:,} batches never came{records}")
-            if not host.ended:
-                found.append(f"host '{host.name}': its recording has no end; its counts are the last that came")
-        return found
+        hosts = sorted(self.by_name.values(), key=lambda host: host.number)
+        unknown = [host.name for host in hosts if host.uncertainty_ns is None]
+        cut = [host.name for host in hosts if not host.ended]
+        lacking = [host for host in hosts if host.missing]
+        found = [f"{who}: the clock was not compared; times go by what the date said" for who in spoken_of(unknown)]
+        for some in [lacking] if len(lacking) > _APART else [[host] for host in lacking]:
+            records = sum(host.missing_records for host in some)
+            batches = f"{sum(host.missing for host in some):,} batches never came"
+            (who,) = spoken_of([host.name for host in some])
+            found.append(f"{who}: {batches}, {records:,} records" if records else f"{who}: {batches}")
+        return found + [f"{who}: the recording has no end; counts are the last that came" for who in spoken_of(cut)]
+
+
+def spoken_of(names: Sequence[str]) -> list[str]:
+    """Return what to call some hosts: each by itself, and many of them together.
+
+    >>> spoken_of(["a", "b"]), spoken_of(["a", "b", "c", "d"])
+    (["host 'a'", "host 'b'"], ['4 hosts (a, b, c, ...)'])
+    """
+    if len(names) <= _APART:
+        return [f"host '{name}'" for name in names]
+    return [f"{len(names):,} hosts ({', '.join(names[:_APART])}, ...)"]
 
 
 def _guess(there: dict[str, object], here: dict[str, object]) -> int:
