@@ -7,10 +7,7 @@ renew their leases, compare their keys and look for hosts that are gone:
 * list: all events, one event, and all hosts, as `fleet list` reads them on a connection that stands;
 * enable: from the wish (`fleet enable`) until a host does it, over all hosts;
 * watch: from a host's use of a new event until somebody who watches the keys is told;
-* flight: from an instant at which a rule holds on one host until another host takes its window, and until all do; and
-  what `fleet flight` makes of it: until its trace with all hosts' parts is written (of which a second is the window's);
-* tail, record: each host writes a record a second; from its time until `fleet tail` has written its line (of which half
-  a second is --delay), what of the records of ten seconds `fleet tail` and `fleet record` lack, and what they take;
+* flight: from an instant at which a rule holds on one host until another host takes its window, and until all do;
 * a fleet at rest: the CPU time of the server and of one agent, in shares of a core;
 * memory: of the server, of one agent, and of a whole fleet's view.
 
@@ -20,26 +17,23 @@ where a machine has no two cores to spare for a thousand of them; what a fleet a
 """
 
 import asyncio
-import contextlib
 import io
-import json
 import os
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
 
 from results import Row, keep, print_rows, wait_until_quiet
-from simulated_feed import BEAT
+from simulated_hosts import Hosts, cpu_s, hosts
 
 from userevents.fleet.broker import Broker, connected
 from userevents.fleet.connection import Settings
@@ -52,7 +46,6 @@ from userevents.fleet.streams import prepare
 from userevents.fleet.view import View
 from userevents.fleet.wishes import Wish
 from userevents.fleet.wishing import add_wishes
-from userevents.formats import open_trace
 
 SIZES = [int(word) for word in os.environ.get("USEREVENTS_FLEET_SIZES", "10,100,300,1000").split(",")]
 EVENTS = 100
@@ -63,94 +56,10 @@ LISTS = 10
 ENABLES = 10
 WATCHES = 60
 FREEZES = 8
-FLIGHTS = 3
-LIVE_S = 10.0
 REST_S = 6.0
 PATIENCE_S = 300.0
 ROOM = 512 << 20
 _TICK = os.sysconf("SC_CLK_TCK")
-
-
-class Told(NamedTuple):
-    """Something that a simulated host did."""
-
-    what: str
-    host: str
-    at_ns: int
-
-
-class Hosts:
-    """The processes that the hosts are in."""
-
-    def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
-        self._processes = processes
-        self.told: asyncio.Queue[Told] = asyncio.Queue()
-        self._reading = [asyncio.create_task(self._read(process)) for process in processes]
-        self.pids = [process.pid for process in processes]
-
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
-            self.told.put_nowait(Told(*json.loads(line)))
-        self.told.put_nowait(Told("ended", "", 0))
-
-    async def wait_for(self, what: str, count: int) -> list[Told]:
-        """Wait until `what` happened so many times since the last call."""
-        found: list[Told] = []
-        async with asyncio.timeout(PATIENCE_S):
-            while len(found) < count:
-                one = await self.told.get()
-                assert one.what != "ended", "a process of hosts has ended"
-                found += [one] if one.what == what else []
-        return found
-
-    async def join(self) -> float:
-        """Have all of them tell everything; returns how long that took, in s."""
-        began = time.monotonic()
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(b"begin\n")
-        await self.wait_for("began", len(self._processes))
-        return time.monotonic() - began
-
-    def write(self, every_s: float) -> None:
-        """Have each host write a record once in so many seconds, from now on."""
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(f"write {every_s}\n".encode())
-
-    def hold(self, number: int) -> None:
-        """Have a flight rule hold on a host."""
-        stdin = self._processes[number % len(self._processes)].stdin
-        assert stdin is not None
-        stdin.write(f"hold h{number}\n".encode())
-
-    def use(self, number: int, event: str, fields: str) -> None:
-        """Have a host use one more event."""
-        stdin = self._processes[number % len(self._processes)].stdin
-        assert stdin is not None
-        stdin.write(f"use h{number} {event} {fields}\n".encode())
-
-
-@contextlib.asynccontextmanager
-async def hosts(url: str, count: int) -> AsyncIterator[Hosts]:
-    """So many hosts, which wait to join."""
-    script = str(Path(__file__).parent / "shared" / "simulated.py")
-    processes = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-P", script, url, *map(str, (first, PROCESSES, count, EVENTS, SHARED, PACE)),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )
-        for first in range(PROCESSES)
-    ]  # fmt: skip
-    made = Hosts(processes)
-    try:
-        await made.wait_for("ready", PROCESSES)
-        yield made
-    finally:
-        for process in processes:
-            process.kill()
-            await process.wait()
 
 
 class Found(NamedTuple):
@@ -171,13 +80,6 @@ class Found(NamedTuple):
     """Of each other host."""
     frozen_ms: list[float]
     """Until the last host."""
-    flights_ms: list[float]
-    """Until the trace is written."""
-    tail_ms: list[float]
-    tail_cpu: float
-    record_cpu: float
-    lacking: int
-    """Records that neither showed."""
     server_cpu: float
     agent_cpu: float
     server_mib: float
@@ -187,13 +89,13 @@ class Found(NamedTuple):
 
 async def measure(count: int, server: int, url: str) -> Found:
     """Measure a fleet of `count` hosts on a server that is fresh."""
-    async with hosts(url, count) as made, connected(Settings((url,)), "bench") as broker:
+    async with hosts(url, count, EVENTS, SHARED, PACE) as made, connected(Settings((url,)), "bench") as broker:
         join_s = await made.join()
         print(f"{count:,} hosts with {EVENTS} events each: all told in {join_s:.1f} s", flush=True)
         await asyncio.sleep(2)
-        before = [_cpu(pid) for pid in (server, *made.pids)]
+        before = [cpu_s(pid) for pid in (server, *made.pids)]
         await asyncio.sleep(REST_S)
-        spent = [_cpu(pid) - then for pid, then in zip((server, *made.pids), before, strict=True)]
+        spent = [cpu_s(pid) - then for pid, then in zip((server, *made.pids), before, strict=True)]
         _tell("at rest", [spent[0] / REST_S, sum(spent[1:]) / REST_S / count])
         list_ms = _tell("list", await _times(LISTS, lambda: read_events(broker, "*")))
         one_ms = _tell("list one", await _times(LISTS, lambda: read_events(broker, "event_7")))
@@ -202,12 +104,8 @@ async def measure(count: int, server: int, url: str) -> Found:
         _tell("enable, last host", last)
         watch_ms = _tell("watch", await _watch(made, broker, count))
         freeze_ms, frozen_ms = await _freeze(made, broker, count)
-        flights_ms = _tell("flight, until written", await _flights(made, url, count))
-        live = await _live(made, url, count)
-        _tell("tail", live.tail_ms)
-        _tell("tail and record, cores; lacking", [live.tail_cpu, live.record_cpu, live.lacking])
         return Found(
-            count, join_s, list_ms, one_ms, hosts_ms, every, last, watch_ms, freeze_ms, frozen_ms, flights_ms, *live,
+            count, join_s, list_ms, one_ms, hosts_ms, every, last, watch_ms, freeze_ms, frozen_ms,
             spent[0] / REST_S, sum(spent[1:]) / REST_S / count,
             _resident(server), sum(map(_resident, made.pids)) / count, await _view_mib(broker),
         )  # fmt: skip
@@ -289,86 +187,6 @@ async def _freeze(made: Hosts, broker: Broker, count: int) -> tuple[list[float],
     return every, _tell("flight, last host", last)
 
 
-async def _verb(url: str, *words: str) -> asyncio.subprocess.Process:
-    """Start a verb of the fleet."""
-    command = [sys.executable, "-P", "-m", "userevents", "fleet", words[0], "--fleet", url, *words[1:]]
-    return await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, limit=1 << 24)
-
-
-async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """Return the next line of JSON that a verb writes."""
-    assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
-        found: dict[str, Any] = json.loads(await process.stdout.readline())
-    return found
-
-
-async def _flights(made: Hosts, url: str, count: int) -> list[float]:
-    """Have a rule hold on one host after the other under `fleet flight`, which makes a trace of all hosts of it."""
-    with tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as directory:
-        rule = ("--on", "alarm", "--before", "1s", "--after", "1s", "--every", "1ms")
-        verb = await _verb(url, "flight", *rule, "--json", "--quiet", "-o", directory)
-        await made.wait_for("flying", count)
-        await asyncio.sleep(2)
-        times = []
-        for number in range(FLIGHTS):
-            made.hold(number * 7 % count)
-            (began,) = await made.wait_for("held", 1)
-            done = await _line(verb)
-            times.append((time.monotonic_ns() - began.at_ns) / 1e6)
-            assert len(done["hosts"]) == count, done["missing"]
-            assert done["balanced"], done["notes"]
-            await asyncio.sleep(1)
-        verb.terminate()
-        await verb.wait()
-    return times
-
-
-class Live(NamedTuple):
-    """What was measured of those who look on."""
-
-    tail_ms: list[float]
-    tail_cpu: float
-    record_cpu: float
-    lacking: int
-
-
-async def _live(made: Hosts, url: str, count: int) -> Live:
-    """Look on with `fleet tail`, and then record, while each host writes a record a second."""
-    made.write(1.0)
-    tail = await _verb(url, "tail", BEAT, "--json")
-    seen, times, next_n, lacking = set[str](), list[float](), dict[str, int](), 0
-    before = until_ns = 0.0
-    while not until_ns or time.monotonic_ns() < until_ns:
-        told = await _line(tail)
-        came_ns = time.monotonic_ns()
-        seen.add(told["host"])
-        if len(seen) == count and not until_ns:
-            before, until_ns = _cpu(tail.pid), time.monotonic_ns() + LIVE_S * 1e9
-        elif until_ns:
-            host, number = told["host"], told["fields"]["n"]
-            lacking += number - next_n.get(host, number) if number else 0
-            next_n[host] = number + 1
-            times.append((came_ns - told["ts_ns"]) / 1e6)
-    tail_cpu = (_cpu(tail.pid) - before) / LIVE_S
-    tail.terminate()
-    await asyncio.gather(tail.communicate())
-    with tempfile.TemporaryDirectory(prefix="userevents-bench-", dir="/dev/shm") as directory:
-        path = os.path.join(directory, "t.dat")
-        started, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        record = await _verb(url, "record", "--duration", f"{LIVE_S}s", "-o", path)
-        await record.communicate()
-        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took_s = time.monotonic() - started
-        with open_trace(path) as trace:
-            assert trace.ledger is not None
-            records = trace.ledger.total("delivered")
-            print(f"  record: {records:,} records in {took_s:.1f} s; {trace.notes[:3]}", flush=True)
-            assert len(trace.hosts) == count
-            lacking += trace.ledger.total("lost")
-    return Live(times, tail_cpu, (spent.ru_utime + spent.ru_stime - cpu.ru_utime - cpu.ru_stime) / LIVE_S, lacking)
-
-
 async def _view_mib(broker: Broker) -> float:
     tracemalloc.start()
     view = View(await broker.keys(">"))
@@ -377,11 +195,6 @@ async def _view_mib(broker: Broker) -> float:
     tracemalloc.stop()
     del view, events
     return size / 2**20
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
 
 
 def _resident(pid: int) -> float:
@@ -418,17 +231,12 @@ def _rows(one: Found) -> list[Row]:
         "watch": one.watch_ms,
         "flight, each other host": one.freeze_ms,
         "flight, last host": one.frozen_ms,
-        "flight, until written": one.flights_ms,
-        "tail, a record's line": one.tail_ms,
     }
     pace = f", pace 1/{PACE}" if PACE > 1 else ""
     rows = [_spread(f"{name}, {size}", found) for name, found in times.items() if found]
     singles = {
         f"server at rest{pace}": (one.server_cpu, "cores"),
         f"one agent at rest{pace}": (one.agent_cpu, "cores"),
-        "tail": (one.tail_cpu, "cores"),
-        "record, its finishing included": (one.record_cpu, "cores"),
-        "records that tail or record lack": (one.lacking, ""),
         "server": (one.server_mib, "MiB"),
         "one agent": (one.agent_mib, "MiB"),
         "a view of all": (one.view_mib, "MiB"),
