@@ -1,10 +1,15 @@
-"""Event formats as stock tools (libtraceevent 1.7) read them right, where they misread the kernel's own text.
+"""What describes events in files for stock tools, as these (libtraceevent 1.7) read it right.
+
+Formats differ from the kernel's own text where that is misread.
 
 docs/formats/tracedat.md lists what differs from the kernel's `format` file, and why. Record bytes never change.
 """
 
 import re
+from collections.abc import Iterable
+from struct import pack
 
+from ..abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT
 from ..fields import Field, format_text
 from ..fields.types import NUMBER, SCALARS, filter_class
 from .naming import Names
@@ -12,6 +17,24 @@ from .naming import Names
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_]")
 _TAKEN = ("common_type", "common_flags", "common_preempt_count", "common_pid", "__attribute__")
 _NUMBERS = {1: ("%hhd", "%u"), 2: ("%hd", "%u"), 4: ("%d", "%u"), 8: ("%lld", "%llu")}
+
+
+def sized(text: str) -> bytes:
+    """Return kernel text behind its size in bytes (u64)."""
+    data = text.encode("latin-1", "replace")
+    return pack("<Q", len(data)) + data
+
+
+def headers() -> bytes:
+    """Return the layouts of a page and of a record's header."""
+    return b"header_page\0" + sized(HEADER_PAGE_TEXT) + b"header_event\0" + sized(HEADER_EVENT_TEXT)
+
+
+def cmdlines(comms: Iterable[tuple[int, str]]) -> bytes:
+    """Return the names of threads, a line each, behind the size of all."""
+    lines = "".join(f"{tid} {''.join(c if c.isprintable() else '?' for c in comm)}\n" for tid, comm in comms)
+    data = lines.encode("utf-8", "replace")
+    return pack("<Q", len(data)) + data
 
 
 def stock_name(name: str, names: Names | None = None) -> str:

@@ -8,21 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from struct import pack
 
-from ..abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT, PAGE_SIZE
+from ..abi.ring_buffer import PAGE_SIZE
 from . import tracedat as layout
 from .naming import Names
 from .output import OutputFile
 from .recording import Declared
-from .stock_text import stock_format, stock_name
-
-
-def _sized(text: str) -> bytes:
-    data = text.encode("latin-1", "replace")
-    return pack("<Q", len(data)) + data
-
-
-def _headers() -> bytes:
-    return b"header_page\0" + _sized(HEADER_PAGE_TEXT) + b"header_event\0" + _sized(HEADER_EVENT_TEXT)
+from .stock_text import cmdlines, headers, sized, stock_format, stock_name
 
 
 def _event_formats(events: Sequence[Declared]) -> bytes:
@@ -34,7 +25,7 @@ def _event_formats(events: Sequence[Declared]) -> bytes:
     pieces = [pack("<I", len(systems))]
     for system, (_, formats) in systems.items():
         pieces.append(system.encode("latin-1", "replace") + b"\0" + pack("<I", len(formats)))
-        pieces += map(_sized, formats)
+        pieces += map(sized, formats)
     return b"".join(pieces)
 
 
@@ -51,7 +42,7 @@ class TraceDatWriter:
         output.write(b"none\0\0")
         self._options_at = output.tell()
         output.write(bytes(8))
-        self._section(layout.SECTION_HEADERS, "headers", _headers(), option=True)
+        self._section(layout.SECTION_HEADERS, "headers", headers(), option=True)
         self._section(layout.SECTION_FTRACE, "ftrace events", pack("<I", 0), option=True)
         self._section(layout.SECTION_EVENTS, "event formats", _event_formats(events), option=True)
         self._section(layout.SECTION_KALLSYMS, "kallsyms", pack("<I", 0), option=True)
@@ -97,9 +88,7 @@ class TraceDatWriter:
         body = end - self._buffer_at - layout.SECTION.size
         head = layout.SECTION.pack(layout.SECTION_BUFFER, 0, self._buffer_name, body)
         self._output.write_at(self._buffer_at, head)
-        names = "".join(f"{tid} {_one_line(comm)}\n" for tid, comm in sorted(comms.items()))
-        cmdlines = names.encode("utf-8", "replace")
-        self._section(layout.SECTION_CMDLINES, "command names", pack("<Q", len(cmdlines)) + cmdlines, option=True)
+        self._section(layout.SECTION_CMDLINES, "command names", cmdlines(sorted(comms.items())), option=True)
         ours = json.dumps({"version": layout.SECTION_USEREVENTS_VERSION, **section}, separators=(",", ":")).encode()
         self._section(layout.SECTION_USEREVENTS, "userevents", ours)
         self._options.append((layout.OPTION_BUFFER, self._buffer_option(end)))
@@ -126,7 +115,3 @@ class TraceDatWriter:
         offset = self._output.tell()
         self._output.write(layout.SECTION.pack(layout.SECTION_OPTIONS, 0, name, len(body)) + body)
         self._output.write_at(self._options_at, pack("<Q", offset))
-
-
-def _one_line(comm: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in comm)

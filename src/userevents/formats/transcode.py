@@ -106,6 +106,11 @@ def varint(number: int) -> bytes:
     return bytes(found)
 
 
+def message(number: int, data: bytes) -> bytes:
+    """Return a protobuf message, or text, as a field of another."""
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
 class Piece(NamedTuple):
     """The bytes of records in time order. `missed` records are known to be lost before it; -1: some, 0: none.
 

@@ -18,7 +18,7 @@ from .. import facts
 from .. import transcode as steps
 from ..cursor import varint_fields
 from ..decoder import Decoder
-from ..transcode import Coding, Step, literal, sized, step, varint
+from ..transcode import Coding, Step, literal, message, sized, step, varint
 from .job import Endpoint, Job
 
 _INFO, _WARN = 9, 13
@@ -47,14 +47,10 @@ def write(job: Job, endpoint: Endpoint) -> None:
     sender.close()
 
 
-def _message(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
 def _attribute(number: int, key: str, value: str | int) -> bytes:
     """Return a KeyValue as a field of another message."""
-    found = b"\x18" + varint(value) if isinstance(value, int) else _message(1, value.encode("utf-8", "replace"))
-    return _message(number, _message(1, key.encode()) + _message(2, found))
+    found = b"\x18" + varint(value) if isinstance(value, int) else message(1, value.encode("utf-8", "replace"))
+    return message(number, message(1, key.encode()) + message(2, found))
 
 
 def _who(pid: int | None, tid: int, comm: str) -> bytes:
@@ -67,10 +63,10 @@ def _steps(decoder: Decoder) -> list[Step]:
     event = decoder.event
     name = event.name.encode("utf-8", "replace")
     found: list[Step] = [literal(b"\x09"), step(steps.TIME_U64), literal(b"\x59"), step(steps.TIME_U64)]
-    found += [literal(pack("BB", 0x10, _INFO) + _message(5, _message(1, name)) + _message(12, name))]
+    found += [literal(pack("BB", 0x10, _INFO) + message(5, message(1, name)) + message(12, name))]
     found += [literal(_attribute(6, "userevents.system", event.system)), step(steps.WHO)]
     for number, (key, (kind, start, end, signed)) in enumerate(zip(event.keys, decoder.readings, strict=True)):
-        name_of = literal(_message(1, key.encode("utf-8", "replace")))
+        name_of = literal(message(1, key.encode("utf-8", "replace")))
         if kind == INTEGER and end - start == 8 and not signed:
             # Integers are signed there: what is too large goes as text.
             as_text = _put(name_of, literal(b"\x0a"), *sized(step(steps.DECIMAL, number)))
@@ -94,8 +90,8 @@ def _put(name: Step, *value: Step) -> list[Step]:
 
 
 def _loss(text: str, at_ns: int) -> bytes:
-    body = _message(5, _message(1, text.encode("utf-8", "replace"))) + _message(12, b"userevents.losses")
-    return _message(2, b"\x09" + pack("<Q", at_ns) + b"\x59" + pack("<Q", at_ns) + pack("BB", 0x10, _WARN) + body)
+    body = message(5, message(1, text.encode("utf-8", "replace"))) + message(12, b"userevents.losses")
+    return message(2, b"\x09" + pack("<Q", at_ns) + b"\x59" + pack("<Q", at_ns) + pack("BB", 0x10, _WARN) + body)
 
 
 class _Sender:
@@ -120,14 +116,14 @@ class _Sender:
         self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._path = (parts.path if parts.path not in ("", "/") else _PATH) + (f"?{parts.query}" if parts.query else "")
         self._connection: http.client.HTTPConnection | None = None
-        self._resource = _message(1, b"".join(_attribute(1, *each) for each in _resource(job, endpoint).items()))
-        self._scope = _message(1, _message(1, b"userevents"))
+        self._resource = message(1, b"".join(_attribute(1, *each) for each in _resource(job, endpoint).items()))
+        self._scope = message(1, message(1, b"userevents"))
 
     def send(self, records: bytes, number: int) -> None:
         """Send LogRecords, again if the collector or the way there has no room now. Raises Unusable saying why."""
         if not number:
             return
-        body = _message(1, self._resource + _message(2, self._scope + records))
+        body = message(1, self._resource + message(2, self._scope + records))
         self._job.size += len(body)
         problem = ""
         for pause_s in (*_PAUSES_S, None):

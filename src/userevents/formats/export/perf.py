@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from struct import Struct, pack
 from typing import Final
 
-from ...abi.ring_buffer import HEADER_EVENT_TEXT, HEADER_PAGE_TEXT, PAGE_SIZE
+from ...abi.ring_buffer import PAGE_SIZE
 from .. import facts
 from .. import perfdata as layout
 from .. import transcode as steps
 from ..decoder import Decoder
 from ..naming import Names
 from ..output import OutputFile
-from ..stock_text import stock_format, stock_name
+from ..stock_text import cmdlines, headers, sized, stock_format, stock_name
 from ..transcode import Coding, Piece, Step, literal, step
 from .job import Job
 
@@ -164,14 +164,11 @@ class _Writer:
             text = self._job.trace.format_text(event_id) or stock_format(name, event_id, self._events[event_id].fields)
             systems.setdefault(system, []).append(text)
         pieces = [b"\x17\x08\x44tracing", b"0.6\0", pack("<BBI", 0, 8, PAGE_SIZE)]
-        pieces += [b"header_page\0", _sized(HEADER_PAGE_TEXT), b"header_event\0", _sized(HEADER_EVENT_TEXT)]
-        pieces += [pack("<II", 0, len(systems))]
+        pieces += [headers(), pack("<II", 0, len(systems))]
         for system, texts in systems.items():
-            pieces += [system.encode() + b"\0", pack("<I", len(texts)), *map(_sized, texts)]
-        comms = "".join(
-            f"{tid} {_one_line(comm)}\n" for process in self._job.trace.processes for tid, comm in process.tids.items()
-        )
-        return b"".join([*pieces, pack("<II", 0, 0), pack("<Q", len(comms.encode())), comms.encode()])
+            pieces += [system.encode() + b"\0", pack("<I", len(texts)), *map(sized, texts)]
+        comms = ((tid, comm) for process in self._job.trace.processes for tid, comm in process.tids.items())
+        return b"".join([*pieces, pack("<II", 0, 0), cmdlines(comms)])
 
     def _event_descriptions(self) -> bytes:
         pieces = [pack("<II", len(self._ids), layout.ATTR_SIZE)]
@@ -198,16 +195,7 @@ def _lost(number: int, time: int, cpu: int) -> bytes:
     return head + _TRAILER.pack(0xFFFFFFFF, 0xFFFFFFFF, time, cpu, 0, 1)
 
 
-def _sized(text: str) -> bytes:
-    data = text.encode("latin-1", "replace")
-    return pack("<Q", len(data)) + data
-
-
 def _string(text: str) -> bytes:
     data = text.encode("utf-8", "replace") + b"\0"
     size = (len(data) + _STRING - 1) // _STRING * _STRING
     return pack("<I", size) + data.ljust(size, b"\0")
-
-
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

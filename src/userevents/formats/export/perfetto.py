@@ -13,7 +13,7 @@ from ..decoder import Decoder
 from ..ledger import AFTER_WORDS
 from ..model import Process, Value
 from ..pairs import Matcher, PairChoice, Span
-from ..transcode import Coding, Piece, Step, literal, sized, step, varint
+from ..transcode import Coding, Piece, Step, literal, message, sized, step, varint
 from .job import Job, Sink
 
 _FTRACE_SEQUENCE: Final = 1
@@ -25,11 +25,6 @@ _STATS_START, _STATS_END = 1, 2
 _REALTIME, _MONOTONIC, _BOOTTIME = 1, 3, 6
 _SLICE_GROUP: Final = 512
 """Slices written at once."""
-
-
-def message(number: int, data: bytes) -> bytes:
-    """Return a message, or text, as a field of another."""
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def whole(number: int, value: int) -> bytes:
