@@ -6,6 +6,7 @@ attaches is also tried on this Python, whichever it is, which executes it by its
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,13 @@ def test_a_program_that_does_not_come_to_python_is_named(userevents: Userevents,
     done = userevents("attach", str(sleeper.pid), "--wait", "300ms")
     assert done.returncode == 1
     assert "did not let us in: its main thread waits in the kernel" in done.stderr
+    assert not list(Path("/dev/shm").glob("userevents-attach-*"))
+    attaching = userevents.start("attach", str(sleeper.pid), str(sleeper.pid + 1))
+    while not list(Path("/dev/shm").glob("userevents-attach-*")):
+        assert attaching.poll() is None
+        time.sleep(0.005)
+    attaching.send_signal(signal.SIGINT)
+    assert attaching.wait(20) == -signal.SIGINT  # as every verb that Ctrl-C cuts short; nobody else is tried
     assert not list(Path("/dev/shm").glob("userevents-attach-*"))
     next(program, None)
     assert sleeper.returncode == 0

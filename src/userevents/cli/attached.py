@@ -121,15 +121,20 @@ def _one(each: Attachment, wait_s: float | None, quiet: bool) -> bool:
                 say(f"{who}: {each.why_waiting()}; waiting for it, Ctrl-C gives up")
             told = each.wait(limit - _TOLD_S)
     except KeyboardInterrupt:
-        told = None
+        _given_up(each, who)
+        raise
     if told is None:
-        each.give_up()
-        warn(f"{who} did not let us in: {each.why_waiting() if each.is_alive else 'it has ended'}")
+        _given_up(each, who)
         return False
     is_bad = _failure(told)
     if is_bad or not quiet:
         (warn if is_bad else say)(f"{who} {_outcome(told)}")
     return not is_bad
+
+
+def _given_up(each: Attachment, who: str) -> None:
+    each.give_up()
+    warn(f"{who} did not let us in: {each.why_waiting() if each.is_alive else 'it has ended'}")
 
 
 def _failure(told: dict[str, object]) -> bool:
