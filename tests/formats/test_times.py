@@ -9,9 +9,25 @@ from tests.formats.maker import Maker
 from tests.formats.test_hosts import SECOND, batch, brought_together, host, of_host
 from userevents.buffer.stream import pack_header
 from userevents.errors import Unusable
-from userevents.formats import open_trace
+from userevents.formats import host_clock, open_trace
 from userevents.formats.export import Endpoint, export
+from userevents.formats.host_clock import HostClock, Sample
 from userevents.formats.sql import Database
+
+
+def test_of_many_comparisons_of_clocks_those_at_the_end_count_as_those_at_the_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recording of days compares more often than is kept: the best of each few, over all of its time."""
+    monkeypatch.setattr(host_clock, "MAX_SAMPLES", 10)
+    found = [Sample(at * SECOND + 1000, at * SECOND, 900 if at % 3 else 5) for at in range(30)]
+    found += [
+        Sample(at * SECOND + 1000 + (at - 29) * 50_000, at * SECOND, 900 if at % 3 else 5) for at in range(30, 60)
+    ]
+    clock = HostClock(found)
+    assert len(clock.samples) == 10
+    assert clock.at(54 * SECOND).shift_ns == 1000 + 25 * 50_000
+    assert (clock.at(24 * SECOND).shift_ns, clock.at(24 * SECOND).uncertainty_ns) == (1000, 5)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class HostClock:
     """Turns a host's times into the trace's. Without samples it goes by `guess_ns`, of unknown uncertainty."""
 
     def __init__(self, samples: list[Sample], guess_ns: int = 0) -> None:
-        self.samples = _narrowed(sorted(set(samples[:MAX_SAMPLES]), key=lambda sample: sample.there_ns))
+        self.samples = _narrowed(sorted(set(_fewer(samples)), key=lambda sample: sample.there_ns))
         self._times = [sample.there_ns for sample in self.samples]
         self._guess_ns = guess_ns
 
@@ -77,6 +77,15 @@ class HostClock:
     def uncertainty_ns(self) -> int | None:
         """The widest uncertainty of a sample: what holds all through them."""
         return max((sample.uncertainty_ns for sample in self.samples), default=None)
+
+
+def _fewer(samples: list[Sample]) -> list[Sample]:
+    """Return at most `MAX_SAMPLES`: where there are more, the best of each few that follow each other."""
+    each = -(-len(samples) // MAX_SAMPLES)
+    if each <= 1:
+        return samples
+    groups = (samples[at : at + each] for at in range(0, len(samples), each))
+    return [min(group, key=lambda sample: sample.uncertainty_ns) for group in groups]
 
 
 def _narrowed(samples: list[Sample]) -> list[Sample]:
