@@ -51,6 +51,14 @@ def test_ctrl_c_ends_a_verb_by_its_signal_and_without_a_word(trace: str) -> None
     assert (process.returncode, said) == (-signal.SIGINT, b"")
 
 
+def test_ctrl_c_while_the_command_line_is_being_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """On a busy machine that takes long enough to change one's mind."""
+    (tmp_path / "click.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*USEREVENTS, "list"], capture_output=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
 def test_a_full_disk_behind_stdout_is_said_in_a_sentence(trace: str) -> None:
     """It is not the trace that is full, nor a traceback that helps."""
     for words in (("report", trace), ("hist", trace, "tick", "--key", "a", "--top", "0"), ("--help",)):
