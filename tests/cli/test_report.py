@@ -147,6 +147,7 @@ def test_a_pipe_is_refused_with_the_way_out(tmp_path: Path) -> None:
     [
         (["--top", "latency_ns"], "EVENT.FIELD"),
         (["--top", "request.latency"], "its fields are id, latency_ns, path"),
+        (["--top", "request.path"], "'request.path' holds no number"),
         (["--top", "reqest.latency_ns"], "did you mean 'request'?"),
         (["--format", "xml"], "xml"),
         (["-n", "0"], "0"),

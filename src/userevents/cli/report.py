@@ -195,6 +195,8 @@ def _show_digest(trace: "Trace", wish: Wish, choice: "Choice", top: "Top | None"
     if top:
         for row in trace.rows(choice.only(top.pattern)):
             top.add(row)
+        if top.no_numbers and not top.seen:
+            raise click.BadParameter(f"'{wish.top}' holds no number, and nothing else is highest", param_hint="--top")
     if wish.form == "json":
         _write_json(trace, summary, top)
         return

@@ -154,6 +154,8 @@ class Top:
         self.key = key
         self.limit = limit
         self.seen = 0
+        self.no_numbers = 0
+        """Records whose field holds something else."""
         self._order = count(0, -1)
         self._heap: list[tuple[float, int, RecordRow]] = []
         self._places: dict[Decoder, int] = {}
@@ -167,6 +169,7 @@ class Top:
             place = self._places[decoder] = keys.index(self.key) if self.key in keys else -1
         value = values[place] if place >= 0 else None
         if not isinstance(value, int | float) or value != value:
+            self.no_numbers += 1
             return
         self.seen += 1
         heap = self._heap
