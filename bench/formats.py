@@ -133,7 +133,7 @@ def show(found: dict[str, list[Spent]], events: dict[bool, int]) -> dict[str, di
     """Print a line for each; return the figures. `events` is how many each trace has."""
     beside = "trace-cmd report" if "trace-cmd report" in found else "report"
     base = statistics.median(each.cpu_s for each in found.get(beside) or [NONE]) / events[beside in SLOW]
-    print(f"{'':<18}{'events/s':>12}{'CPU s':>8}{'s':>8}{'peak MB':>9}  / trace-cmd report   goals")
+    print(f"{'':<18}{'events/s':>12}{'CPU s':>8}{'s':>8}{'peak MB':>9}  / {beside:<18} goals")
     figures = {}
     for name, rounds in found.items():
         cpu, wall = min(each.cpu_s for each in rounds), min(each.wall_s for each in rounds)

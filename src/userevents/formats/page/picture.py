@@ -1,7 +1,7 @@
 """What the page shows of a trace, as plain values: who did what when, how long it took, and a sample of the records.
 
-Bounded, whatever the size of the trace: counts in bins, and so many records in the table; the page says what is not
-shown.
+It grows with processes and events, not with records: counts in bins, and so many records in the table; the page says
+what is not shown.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
