@@ -2,7 +2,7 @@
 
 Whole processes for the report, ours and `trace-cmd report` alternating on one and the same trace.dat, so that what
 slows the machine slows both; columns in fresh processes, beside pyarrow's; the rest in this process. Printed are ratios
-with their spread over the rounds; a time is the least CPU time seen, and means nothing beyond its order.
+with their spread over the rounds; a time is CPU time, of columns time that passed, and means nothing beyond its order.
 `USEREVENTS_NATIVE=0` measures pure Python.
 """
 
@@ -126,7 +126,7 @@ def main() -> None:
                 times.setdefault(name, []).append(seconds)
         rows = list(_rows(times))
         form = "natively" if native else "in pure Python"
-        notes.append(f"{EVENTS:,} events of {PROGRAMS} programs, read {form}; {ROUNDS} rounds, CPU time")
+        notes.append(f"{EVENTS:,} events of {PROGRAMS} programs, read {form}; {ROUNDS} rounds; of columns wall time")
         print_rows(rows)
         print(*notes, sep="\n")
         keep("read", rows, notes=notes, seconds=time.monotonic() - began)
@@ -172,7 +172,8 @@ def _columns(trace: Path, python: str) -> Iterator[tuple[str, float]]:
         time.sleep(SETTLE_S)
         command = [program, str(WORKERS / "columns.py"), kind, place]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        yield from zip((kind, f"{kind} again"), map(float, said), strict=True)
+        names = (kind, f"{kind} CPU", f"{kind} again", f"{kind} again CPU")
+        yield from zip(names, map(float, said), strict=True)
 
 
 def _rows(times: dict[str, list[float]]) -> Iterator[Row]:
@@ -188,10 +189,12 @@ def _rows(times: dict[str, list[float]]) -> Iterator[Row]:
     cases = {
         "trace": "all to Arrow columns",
         "trace again": "all to Arrow columns, memory at hand",
+        "trace CPU": "all to Arrow columns, CPU time",
+        "trace again CPU": "all to Arrow columns, memory at hand, CPU time",
         "records": "all to Python objects",
     }
-    goals = {"trace": COLUMNS_GOAL_S, "trace again": COLUMNS_GOAL_S, "merge": None, "records": None}
-    for name, goal in goals.items():
+    for name in (*cases, "merge"):
+        goal = COLUMNS_GOAL_S if name in ("trace", "trace again") else None
         found = times[name]
         case = cases.get(name, name)
         yield Row(case, "", min(found), statistics.median(found), min(found), max(found), goal, unit="s")

@@ -9,23 +9,6 @@
 
 PyTypeObject *chunk_type;
 
-void table_put(Table *table)
-{
-    if (!table || __atomic_sub_fetch(&table->references, 1, __ATOMIC_ACQ_REL))
-        return;
-    for (Py_ssize_t number = 0; number < table->count; number++) {
-        Column *column = &table->columns[number];
-        free(column->name);
-        free(column->format);
-        buffer_free(&column->validity);
-        buffer_free(&column->offsets);
-        buffer_free(&column->values);
-        dictionary_free(column->dictionary);
-    }
-    free(table->zeros);
-    free(table);
-}
-
 static Table *table_get(Table *table)
 {
     __atomic_add_fetch(&table->references, 1, __ATOMIC_RELAXED);

@@ -3,6 +3,7 @@
 #define USEREVENTS_PAGES_ARROW_H
 
 #include "_pages.h"
+#include <pthread.h>
 
 #define ARROW_FLAG_NULLABLE 2
 
@@ -30,11 +31,27 @@ struct ArrowArrayStream {
     void *private_data;
 };
 
+#define ROWS_MAX (1 << 20) /* of a table */
+
+/* Memory that a thread of ours is making ready: _pages_tables.c. */
+typedef struct {
+    pthread_t thread;
+    pid_t owner; /* who started it: in a fork's child it is not there */
+    int is_ending;
+    size_t steps;
+    Py_ssize_t count;
+    struct Part *parts; /* NULL: there is none */
+    int64_t rows; /* for so many of the table's the memory is ready, or will be */
+} Ahead;
+
 /* Bytes that grow, from libc's allocator while they are few. */
 typedef struct {
     unsigned char *data;
     size_t used, room;
+    Ahead *ahead; /* who may be making some of it ready, or NULL */
 } Buffer;
+
+void ahead_end(Ahead *ahead);
 
 void buffer_free(Buffer *buffer);
 int buffer_reserve(Buffer *buffer, size_t more);
@@ -62,6 +79,7 @@ typedef struct {
 typedef struct {
     int references;
     int64_t rows;
+    Ahead ahead;
     unsigned char *zeros; /* what the columns that were left out consist of, once the table is whole */
     Py_ssize_t count;
     Column columns[];
@@ -99,6 +117,10 @@ Dictionary *dictionary_new(void);
 void dictionary_free(Dictionary *dictionary);
 int dictionary_reserve(Dictionary *dictionary, const Gathered *gathered);
 int dictionary_append(Column *column, const Reading *reading, const Gathered *gathered, int64_t row);
+Table *table_new(PyObject *schema, PyObject *left_out);
+int table_zeros(Table *table);
+void table_expect(Table *table, uint64_t done, uint64_t size);
+void table_trim(Table *table);
 void table_put(Table *table);
 PyObject *chunk_of(Table *table);
 

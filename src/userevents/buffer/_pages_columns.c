@@ -6,7 +6,6 @@ PyTypeObject *columns_type;
 #define COMMON 4 /* ts_ns, cpu, pid, tid stand before the fields */
 #define PID 2
 #define FIXED_MAX 256 /* longer arrays are binary: a field may claim any size */
-#define ROWS_MAX (1 << 20)
 #define BYTES_MAX (1 << 30) /* of one column: with the longest value more they stay within 32-bit offsets */
 #define TEXT_GROWTH 4 /* \xNN for a byte */
 
@@ -158,65 +157,6 @@ static size_t room_left(const Table *table)
     return most >= BYTES_MAX || table->rows >= ROWS_MAX ? 0 : BYTES_MAX - most;
 }
 
-/* An empty table for a schema; NULL with an exception if it is none. */
-static Table *table_new(PyObject *schema, PyObject *left_out)
-{
-    Py_ssize_t count = PyTuple_Size(schema);
-    const char *flags = PyBytes_Size(left_out) ? PyBytes_AsString(left_out) : NULL;
-    if (flags && PyBytes_Size(left_out) != count) {
-        PyErr_SetString(PyExc_ValueError, "what is left out does not go with the schema");
-        return NULL;
-    }
-    Table *table = calloc(1, sizeof *table + (size_t)count * sizeof *table->columns);
-    if (!table)
-        return (Table *)PyErr_NoMemory();
-    table->references = 1;
-    table->count = count;
-    for (Py_ssize_t number = 0; number < count; number++) {
-        Column *column = &table->columns[number];
-        const char *name, *format;
-        int32_t zero = 0;
-        PyObject *described = PyTuple_GetItem(schema, number);
-        if (!is_tuple(described) || !PyArg_ParseTuple(described, "ssI", &name, &format, &column->width))
-            goto failed;
-        int is_coded = !strcmp(format, "d:u");
-        column->name = strdup(name);
-        column->format = strdup(is_coded ? "i" : format);
-        if (!column->name || !column->format || (is_coded && !(column->dictionary = dictionary_new()))) {
-            PyErr_NoMemory();
-            goto failed;
-        }
-        column->is_left_out = flags && flags[number];
-        if (!column->width) {
-            if (buffer_reserve(&column->offsets, sizeof zero) < 0)
-                goto failed;
-            memcpy(column->offsets.data, &zero, sizeof zero);
-            column->offsets.used = sizeof zero;
-        }
-    }
-    return table;
-failed:
-    table_put(table);
-    return NULL;
-}
-
-/* Make the zeros that stand for the columns which were left out: validity, offsets and values in one. */
-static int make_zeros(Table *table)
-{
-    size_t most = 0;
-    for (Py_ssize_t number = 0; number < table->count; number++) {
-        const Column *column = &table->columns[number];
-        size_t size = column->width ? (size_t)table->rows * column->width : 4 * (size_t)(table->rows + 1);
-        if (column->is_left_out && size >= most)
-            most = size + 1; /* never none */
-    }
-    if (most && !table->zeros && !(table->zeros = calloc(1, most))) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
-
 /* Whether each column is as wide as the field it takes. */
 static int fits(const Columns *columns)
 {
@@ -366,12 +306,24 @@ static PyObject *columns_add(Columns *columns, PyObject *args)
     return done < 0 ? NULL : PyLong_FromSsize_t(done);
 }
 
+/* Hear how far whoever adds has come: so many more rows may follow as so far, by the share that was read. */
+static PyObject *columns_expect(Columns *columns, PyObject *args)
+{
+    unsigned long long done, size;
+    if (!PyArg_ParseTuple(args, "KK", &done, &size))
+        return NULL;
+    if (columns->is_busy)
+        return refuse_busy();
+    table_expect(columns->table, done, size);
+    Py_RETURN_NONE;
+}
+
 static PyObject *columns_take(Columns *columns, PyObject *nothing)
 {
     (void)nothing;
     if (columns->is_busy)
         return refuse_busy();
-    Table *table = columns->table, *next = make_zeros(table) < 0 ? NULL : table_new(columns->schema, columns->left_out);
+    Table *table = columns->table, *next = table_zeros(table) < 0 ? NULL : table_new(columns->schema, columns->left_out);
     if (!next)
         return NULL;
     for (Py_ssize_t number = 0; number < table->count; number++)
@@ -379,15 +331,18 @@ static PyObject *columns_take(Columns *columns, PyObject *nothing)
             table_put(next);
             return NULL;
         }
+    table_trim(table);
     columns->table = next;
     return chunk_of(table);
 }
 
 GUARDED(columns_add)
+GUARDED(columns_expect)
 GUARDED(columns_take)
 
 static PyMethodDef columns_methods[] = {
     {"add", (PyCFunction)columns_add_guarded, METH_VARARGS, "Take in a batch, from a record on; return how far it fitted."},
+    {"expect", (PyCFunction)columns_expect_guarded, METH_VARARGS, "Hear how many bytes were read, and of how many."},
     {"take", (PyCFunction)columns_take_guarded, METH_NOARGS, "Return the columns so far, and begin anew."},
     {NULL},
 };

@@ -24,7 +24,7 @@ Dictionary *dictionary_new(void)
     dictionary->format = "u";
     dictionary->slots = slots;
     dictionary->slots_size = SLOTS_FIRST;
-    dictionary->offsets = (Buffer){(unsigned char *)offsets, sizeof *offsets, SLOTS_FIRST * sizeof *offsets};
+    dictionary->offsets = (Buffer){(unsigned char *)offsets, sizeof *offsets, SLOTS_FIRST * sizeof *offsets, NULL};
     return dictionary;
 }
 

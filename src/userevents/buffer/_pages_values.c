@@ -19,6 +19,8 @@ int buffer_reserve(Buffer *buffer, size_t more)
     do
         room *= room < BIG ? 2 : 4;
     while (room - buffer->used < more);
+    if (buffer->ahead)
+        ahead_end(buffer->ahead);
     unsigned char *data = realloc(buffer->data, room);
     if (!data) {
         PyErr_NoMemory();

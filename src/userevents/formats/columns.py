@@ -30,6 +30,9 @@ Who = Callable[[Any, int, int, int], tuple[int | None, bool]]
 Needed = Container[str] | None
 """The names of the columns to fill; the others are there, but null in every row. None: all."""
 
+Progress = Callable[[], tuple[int, int]]
+"""How many bytes of records were read, and of how many."""
+
 _COMMON: Final[Schema] = (("ts_ns", "l", 8), ("cpu", "i", 4), ("pid", "l", 8), ("tid", "i", 4))
 _PID: Final = 2
 _INTEGERS: Final = {1: "Cc", 2: "Ss", 4: "Ii", 8: "Ll"}
@@ -98,6 +101,9 @@ class PureCollector:
             for column, value, is_left_out in zip(self._columns, values, self._left_out, strict=True):
                 column.append(None if is_left_out else value)
         return len(records)
+
+    def expect(self, done: int, size: int) -> None:
+        """Hear how many bytes were read, and of how many: memory for the rest may be made ready."""
 
     def take(self) -> PureChunk:
         """Return the columns so far, and begin anew."""
@@ -245,6 +251,10 @@ def collect(event: Event, batches: Iterable[Batch], who: Who, shift: int = 0) ->
     return collect_all([event], batches, who, shift)[0]
 
 
+def _unknown() -> tuple[int, int]:
+    return 0, 0
+
+
 def collect_all(
     events: Sequence[Event],
     batches: Iterable[Batch],
@@ -253,6 +263,7 @@ def collect_all(
     needed: Needed = None,
     *,
     coded: bool = False,
+    progress: Progress = _unknown,
 ) -> list[Columns]:
     """Return the records of each of several events as columns, read in one go."""
     collectors = [_collector(event, who, shift, needed, coded) for event in events]
@@ -263,6 +274,7 @@ def collect_all(
             while done < len(batch):
                 full.append(collector.take())
                 done = collector.add(batch, done)
+            collector.expect(*progress())
     found = []
     for event, collector, full in zip(events, collectors, chunks, strict=True):
         last = collector.take()

@@ -183,12 +183,17 @@ class Trace:
         `event` is ``[SYSTEM:]NAME``, or one of `events`. Raises `Unusable` for a name that the trace has not, or twice.
         """
         found = chosen_event(self.events, event)
-        return collect_all([found], self.source.batches(found.id), self._pid_of, self.source.shift_ns)[0]
+        return self._collected([found], self.source.batches(found.id))[0]
 
     def columns_of(self, events: Sequence[Event], read: Reader = iter, needed: Needed = None) -> list[Columns]:
         """Return all records of each of these events as `coded` columns; the file is read once, through `read`."""
-        batches = read(self.source.batches())
-        return collect_all(events, batches, self._pid_of, self.source.shift_ns, needed, coded=True)
+        return self._collected(events, read(self.source.batches()), needed, coded=True)
+
+    def _collected(
+        self, events: Sequence[Event], batches: Iterator[Batch], needed: Needed = None, *, coded: bool = False
+    ) -> list[Columns]:
+        who, shift = self._pid_of, self.source.shift_ns
+        return collect_all(events, batches, who, shift, needed, coded=coded, progress=lambda: self.progress)
 
     def chunks(self, event: Event, read: Reader = iter, needed: Needed = None) -> Iterator[PureChunk]:
         """Yield all records of one event as `coded` columns, some at a time, while they are asked for."""
