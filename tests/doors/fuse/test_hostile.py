@@ -18,13 +18,18 @@ from tests.conftest import PATIENCE
 from tests.doors.servers import NOBODY, Mount, wait_for
 
 NOISE: Final = """
-import ctypes, os, random, sys
+import ctypes, os, random, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 chance = random.Random(int(sys.argv[2]))
 fd = os.open(sys.argv[1], os.O_RDWR)
 room = ctypes.create_string_buffer(65536)
 inside = ctypes.addressof(room)
 known = [0xC0082A00, 0x40082A01, 0x40082A02]
+text = ctypes.create_string_buffer(b"noise __rel_loc char[] text")
+good = struct.pack("<IBBHQQI", 28, 1, 4, 0, inside, ctypes.addressof(text), 0)
+libc.ioctl(fd, ctypes.c_ulong(known[0]), good)
+with open(os.path.dirname(sys.argv[1]) + "/events/user_events/noise/enable", "w") as enable:
+    enable.write("1")
 for _ in range(1500):
     room[:64] = chance.randbytes(64)
     if chance.random() < 0.5:
@@ -42,6 +47,13 @@ for _ in range(1500):
         os.write(fd, chance.randbytes(chance.choice([0, 1, 4, 8, 100, 5000])))
     except OSError:
         pass
+    if chance.random() < 0.1:
+        libc.ioctl(fd, ctypes.c_ulong(known[0]), good)
+        room[64:68] = bytes(4)
+        sizes = [4] + [chance.choice([1, 1, 1, 1, 1, 9, 1 << chance.randrange(63)])] * chance.choice([2, 300, 1023])
+        bad = chance.randrange(2 * len(sizes))
+        vectors = [(places[-1] if number == bad else inside + 64, size) for number, size in enumerate(sizes)]
+        libc.writev(fd, b"".join(struct.pack("<QQ", *vector) for vector in vectors), len(vectors))
 print("done")
 """
 """A program that makes 1,500 calls of noise, most of it nearly right."""
@@ -84,7 +96,7 @@ def finish(command: list[str | Path], user: int | None = None) -> str:
 
 
 def test_noise_is_refused(mounted: Mount, neighbour: Callable[[], None]) -> None:
-    """Ioctls and writes of any number, pointer, size and content."""
+    """Ioctls and writes of any number, pointer, size and content, in any number of vectors."""
     for _ in range(2):
         seed = str(random.randrange(1 << 32))
         assert finish([sys.executable, "-c", NOISE, mounted.place / "user_events_data", seed]) == "done\n", seed
