@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 
-from tests.fleet.conftest import free_port
+from tests.fleet.conftest import Server, free_port
+from tests.fleet.hosts import until
 from userevents.control import Access
-from userevents.fleet import names, publish
-from userevents.fleet.agent import Agent
+from userevents.fleet import flying, names, publish
+from userevents.fleet.agent import Agent, Part
 from userevents.fleet.batches import Batch
 from userevents.fleet.connection import Settings
 from userevents.fleet.member import _News
@@ -111,3 +112,44 @@ def test_what_a_run_of_the_sender_kept_when_it_failed_is_lost_and_said(monkeypat
         with pytest.raises(ValueError, match="broken"):
             asyncio.run(publish.publish(agent))
         assert agent.facts["lost"] == lost
+
+
+@pytest.mark.parametrize(
+    ("part", "what"), [(publish.publish, "clock"), (publish.publish, "recording"), (flying.flights, "flight")]
+)
+def test_a_part_that_failed_and_runs_again_answers_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch, part: Part, what: str
+) -> None:
+    """What it had subscribed to ends with it: else its questions had two answers, one of a run that is over."""
+    fails = threading.Event()
+    tracer = SimpleNamespace(close=lambda: None, stream=lambda: SimpleNamespace(close=lambda: None))
+
+    async def turn(self: object) -> None:
+        if fails.is_set():
+            fails.clear()
+            raise ValueError("broken once")
+
+    async def turns(self: Any, stream: object) -> None:
+        while not self._agent.ending.is_set():
+            await turn(self)
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(publish, "make_instance", lambda access: tracer)
+    monkeypatch.setattr(publish.Publisher, "_read_all", turns)
+    monkeypatch.setattr(flying._Flights, "turn", turn)
+    agent = Agent(server.settings, "here", lambda: tracer, parts=(part,))
+    subject = names.ask_subject("here", what)
+
+    def heard() -> set[int]:
+        client = agent.broker._client
+        return {sid for sid, each in client._subs.copy().items() if each.subject == subject} if client else set()
+
+    agent.start()
+    try:
+        until(heard, "it listens")
+        before = heard()
+        fails.set()
+        until(lambda: heard() - before, "the next run listens")
+        assert not heard() & before
+    finally:
+        agent.stop()

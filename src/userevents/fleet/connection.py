@@ -19,6 +19,7 @@ from .asking import ANSWER_S, Asking
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
 CONNECT_S: Final = 5.0
 PATIENCE_S: Final = 1.0
@@ -213,6 +214,12 @@ class Connection:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(2):
                 await client.close()
+
+
+async def given_up(subscription: "Subscription") -> None:
+    """Hear no more of a subject, if the connection stands."""
+    with contextlib.suppress(Exception):
+        await subscription.unsubscribe()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -22,11 +22,13 @@ from ..control.rules import Rule
 from ..control.window import Window
 from ..errors import NoBroker, NoTracer, Refused, Unusable
 from . import names, objects
+from .connection import given_up
 from .local import INSTANCE
 from .waiting import end, until
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
     from .agent import Agent
 
@@ -113,7 +115,7 @@ class HostFlight:
         for number in list(self.windows):
             self.forget(number)
         self._rules.close()
-        with contextlib.suppress(NoTracer):
+        with contextlib.suppress(NoTracer, Refused):
             self._instance.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -223,6 +225,7 @@ class _Flights:
         self.wake = asyncio.Event()
         self._agent = agent
         self._client: object = None
+        self._heard: Subscription | None = None
         self._beginning = asyncio.Lock()
 
     async def listen(self) -> None:
@@ -230,7 +233,7 @@ class _Flights:
         client = self._agent.broker.client
         if client is not self._client:
             subject = names.ask_subject(self._agent.host, ASK)
-            await self._agent.broker.reach(client.subscribe(subject, cb=self._on_question))
+            self._heard = await self._agent.broker.reach(client.subscribe(subject, cb=self._on_question))
             self._client = client
 
     async def _on_question(self, question: "Msg") -> None:
@@ -265,7 +268,9 @@ class _Flights:
             await flying.turn()
 
     async def close(self) -> None:
-        """End them all."""
+        """End them all, and begin none any more."""
+        if self._heard is not None:
+            await given_up(self._heard)
         for flying in self.all.values():
             await flying.close()
         self.all.clear()

@@ -17,6 +17,7 @@ from ..control import Handle, InstanceControl
 from ..errors import NoBroker, NoTracer, Refused, Unusable
 from . import names
 from .batches import BACKLOG_SIZE, Backlog, Batcher, Sent
+from .connection import given_up
 from .local import make_instance
 from .sequence import HEADER, MESSAGE_ID, Head, pack_head
 from .stream import ensure
@@ -25,6 +26,7 @@ from .waiting import end
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
     from .agent import Agent
 
@@ -85,6 +87,7 @@ class Publisher:
         self._wake = asyncio.Event()
         self._confirmed_s = time.monotonic()
         self._client: Client | None = None
+        self._heard: list[Subscription] = []
         self._acks = ""
         self._told = 0
         self._complained = False
@@ -108,6 +111,8 @@ class Publisher:
                 raise
             finally:
                 await end(sending)
+                for each in self._heard:  # the next run answers by itself
+                    await given_up(each)
                 await asyncio.to_thread(stream.close)
         finally:
             reading.close()
@@ -196,10 +201,11 @@ class Publisher:
         if client is not self._client:
             self._client = client
             self._acks = client.new_inbox()
-            await broker.reach(client.subscribe(f"{self._acks}.*", cb=self._on_ack))
+            self._heard = [await broker.reach(client.subscribe(f"{self._acks}.*", cb=self._on_ack))]
             answers = {"clock": self._on_clock, "recording": self._on_recording, "patterns": self._on_patterns}
             for what, answer in answers.items():
-                await broker.reach(client.subscribe(names.ask_subject(self._agent.host, what), cb=answer))
+                subject = names.ask_subject(self._agent.host, what)
+                self._heard.append(await broker.reach(client.subscribe(subject, cb=answer)))
         self._send_again()
         if self.backlog.dropped > self._told:
             self._agent.log("warning", f"fleet: {self.backlog.dropped - self._told:,} records were dropped meanwhile")
