@@ -55,7 +55,7 @@ def number_of(lane: int, kind: str, count: int) -> int:
     return lane << LANE_SHIFT | KINDS.index(kind) << KIND_SHIFT | count
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether every thread of a process has stopped."""
     states = []
     for tid in os.listdir(f"/proc/{pid}/task"):
@@ -164,7 +164,7 @@ class Attempts:
     def deaf(self, count: int) -> None:
         """A burst that nobody reads meanwhile."""
         os.kill(self.recorder, signal.SIGSTOP)
-        while not _is_stopped(self.recorder):  # until then it reads, and may give us a larger ring
+        while not is_stopped(self.recorder):  # until then it reads, and may give us a larger ring
             time.sleep(0.0005)
         self.fit(count)
         os.kill(self.recorder, signal.SIGCONT)

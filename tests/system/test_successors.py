@@ -141,6 +141,7 @@ class Succession:
         os.kill(self.recorder.pid, signal.SIGCONT)
         _, said = self.recorder.communicate(timeout=30)
         assert self.recorder.returncode == 0, said
+        assert "tracer" in said
 
     def kill_recorder(self) -> None:
         """Kill it as it stands."""

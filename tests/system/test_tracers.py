@@ -173,21 +173,6 @@ def test_recorders_that_start_at_the_same_moment_all_record(userevents: Usereven
     userevents("record", "--duration", "100ms", "-q")
 
 
-def test_a_recorder_whose_tracer_is_killed_keeps_what_it_had(userevents: Userevents) -> None:
-    """The file is finished with what had been handed on."""
-    program = steady(userevents)
-    first = userevents.record("-o", "first.dat")
-    second = userevents.record("-o", "second.dat")
-    time.sleep(0.5)
-    first.kill()
-    first.wait()
-    _, said = second.communicate(timeout=20)
-    assert "tracer" in said
-    assert is_run(values(userevents.directory / "second.dat"))
-    stop(program)
-    userevents("record", "--duration", "100ms", "-q")
-
-
 def test_events_of_programs_that_died_while_nobody_looked_are_drained_by_the_next_tracer(
     userevents: Userevents, runtime_dir: Path
 ) -> None:

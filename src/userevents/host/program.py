@@ -79,13 +79,11 @@ class TracedProgram:
         self.rings: dict[int, RingFile] = {}
         self.retired_records = 0
         """Records committed in rings that are read to their end and gone, also before this tracer's time."""
-        self.retired_overwritten = 0
-        """Of those, the records that were never read."""
+        self.retired_overwritten = 0  # of those, the records that were never read
         self.told = Told(self.session)
         self.problem: str | None = None
         """Why the program is left alone, if it is."""
-        self.outstanding = 0
-        """Pages handed out and not yet kept by all their readers."""
+        self.outstanding = 0  # pages handed out and not yet kept by all their readers
         self.had_view = False
         """Whether any instance of this tracer has seen it: what lies unread in its rings is then nobody's any more."""
         self.adopted_s = time.monotonic()
@@ -320,7 +318,9 @@ class TracedProgram:
             skip(found)
 
     def has_unread(self) -> bool:
-        """Whether records lie in the rings that were not read."""
+        """Whether records lie in the rings that were not read, or a killed tracer did not tell of all drops."""
+        if self.was_left and self.told.is_behind(self.session.counters(len(self.events))):
+            return True
         return any(found.cursor(found.position, found.count).take(1) for found in self.rings.values())
 
     def committed(self) -> int:

@@ -36,6 +36,10 @@ class Told:
         pairs = zip(_DROPS.iter_unpack(raw), counters, strict=True)
         return [tuple(map(min, told, counts[1:6])) for told, counts in pairs]
 
+    def is_behind(self, counters: Counters) -> bool:
+        """Whether drops were counted that were not told."""
+        return self.drops(counters) != [counts[1:6] for counts in counters]
+
     def _read(self, size: int) -> bytes:
         try:
             fd = open_own(self._path, os.O_RDONLY)
@@ -46,7 +50,7 @@ class Told:
         finally:
             os.close(fd)
 
-    def mark(self, counters: Counters) -> "Mark | None":
+    def mark(self, counters: Counters) -> "DropsMark | None":
         """Return what is to be acknowledged once a ledger with these counters is kept; None where it tells no more."""
         raw = b"".join(_DROPS.pack(*counts[1:6]) for counts in counters)
         if raw.rstrip(b"\0") == self._handed.rstrip(b"\0"):
@@ -57,7 +61,7 @@ class Told:
             except (OSError, Malformed):
                 return None
         self._handed = raw
-        return Mark(self, raw)
+        return DropsMark(self, raw)
 
     def keep(self, raw: bytes) -> None:
         """Store what was told."""
@@ -73,7 +77,7 @@ class Told:
             self._fd = -1
 
 
-class Mark:
+class DropsMark:
     """The drops that one ledger tells."""
 
     def __init__(self, told: Told, raw: bytes) -> None:

@@ -7,6 +7,7 @@ from ..session.ring_file import Part, Piece, Position, RingFile
 from . import frames
 from .counts import NOTHING, Snapshot, running, snapshot
 from .program import DeclaredEvent, TracedProgram
+from .told import DropsMark
 
 
 class Mark:
@@ -31,6 +32,25 @@ class Mark:
                 self.ring.acknowledge(self.position, self.passed)
             except OSError:
                 pass  # the ring is closed already, or was shrunk: nothing to give back
+
+
+class LedgerMark:
+    """A last ledger handed out: until it is kept, the program's files must stay for the next tracer to tell of."""
+
+    def __init__(self, program: TracedProgram, told: DropsMark | None) -> None:
+        self._program = program
+        self._told = told
+        program.outstanding += 1
+
+    def let_go(self) -> None:
+        """Nobody will have it."""
+        self._program.outstanding -= 1
+
+    def kept(self) -> None:
+        """It is in its reader's hands."""
+        self.let_go()
+        if self._told is not None:
+            self._told.kept()
 
 
 class View:
@@ -118,8 +138,14 @@ class View:
         ledger = frames.ledger_frame(
             self.program, self._base, now, self._enabled, missed=self._missed, exact=self._complete
         )
-        self._push(ledger, self.program.told.mark(now.counters))
+        told = self.program.told.mark(now.counters)
+        if end is None:
+            self._push(ledger, told)
+        elif not self._push(ledger, mark := LedgerMark(self.program, told)):
+            mark.let_go()
 
-    def _push(self, frame: bytes, mark: object = None) -> None:
-        if not self.instance.stream.push(frame, mark, 0):
+    def _push(self, frame: bytes, mark: object = None) -> bool:
+        is_taken = self.instance.stream.push(frame, mark, 0)
+        if not is_taken:
             self._complete = False
+        return is_taken
