@@ -35,7 +35,7 @@ def test_list_takes_the_patterns_that_other_verbs_take(runtime_dir: Path) -> Non
         producer.remove(session.directory, session.name)
 
 
-@pytest.mark.parametrize("words", [("dump",), ("info", "tick"), ("tail", "tick", "-n", "1", "--tracefs", "/nowhere")])
+@pytest.mark.parametrize("words", [("dump",), ("info", "tick")])
 def test_a_tracer_that_serves_others_only_says_so(runtime_dir: Path, words: tuple[str, ...]) -> None:
     """EACCES, in a sentence."""
     with socket.socket(socket.AF_UNIX) as listener:
@@ -50,7 +50,7 @@ def test_a_tracer_that_serves_others_only_says_so(runtime_dir: Path, words: tupl
 
         threading.Thread(target=refuse, daemon=True).start()
         told = run(*words, code=1).stderr
-    assert "does not serve uid" in told or "'/nowhere' is no tracing file system" in told
+    assert "does not serve uid" in told
 
 
 @pytest.mark.parametrize("group", ["²", "4294967295", "99999999999999999999", "no-such-group"])
