@@ -92,8 +92,10 @@ def test_dumps_are_taken_while_the_recording_goes_on(userevents: Userevents, wai
     emit(100, 12000)
     told = json.loads(userevents("dump", "--json", "-o", "two.dat").stdout)
     time.sleep(2)
+    began = time.monotonic()
     emit(12000, 12050)
     assert userevents("dump", "--last", "2s", "-o", "three.dat").returncode == 0
+    is_in_time = time.monotonic() - began < 2
     program.kill()
     program.wait()
     assert userevents("dump", "-o", "four.dat").returncode == 0
@@ -104,8 +106,9 @@ def test_dumps_are_taken_while_the_recording_goes_on(userevents: Userevents, wai
     assert one[0] == list(range(100))
     assert two[0] == list(range(12000 - len(two[0]), 12000))
     assert (told["delivered"], told["overwritten"], told["balanced"]) == (len(two[0]), 12000 - len(two[0]), True)
-    assert three[0] == list(range(12000, 12050))
-    assert three[1].total("other") + three[1].total("overwritten") == 12000
+    assert three[0] == list(range(12050 - len(three[0]), 12050))
+    assert len(three[0]) == 50 or (len(three[0]) < 50 and not is_in_time)
+    assert three[1].total("other") + three[1].total("overwritten") == 12050 - len(three[0])
     assert four[0] == last[0]
     assert four[0][-1] == 12049
 
