@@ -179,3 +179,18 @@ def test_text_that_would_steer_the_terminal_is_escaped(userevents: Userevents) -
     done = userevents("tail", "evil", "-n", "1", "-q")
     assert done.stdout.rstrip("\n").endswith("s=\\e[31m\\n\\u202e")
     program.kill()
+
+
+@pytest.mark.leaves_files
+def test_a_tail_whose_tracer_is_killed_ends_and_says_so(
+    userevents: Userevents, program: "subprocess.Popen[str]", wait_until: Wait
+) -> None:
+    """What it says is why it ended, not what putting away its instance then came to."""
+    recorder = userevents.record("-e", "nothing", "--provider", "none", "-o", "n.dat")
+    tail = userevents.start("tail", "tick")
+    wait_until(lambda: on(userevents))
+    recorder.kill()
+    said = tail.communicate(timeout=20)[1]
+    assert (tail.returncode, said.count("the tracer at ")) == (1, 1), said
+    assert "Bad file descriptor" not in said
+    ask(program, "")

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ..abi import tracefs as abi
 from ..abi.ring_buffer import PAGE_SIZE
-from ..errors import Refused
+from ..errors import NoTracer, Refused
 from ..fields import EventFormat
 from .access import Access, Handle, read_file, write_file
 from .events import GONE, EventControl, EventName, Pattern, all_events
@@ -182,7 +182,7 @@ class Live:
         for ring in self._rings.values():
             ring.close()
         self._rings.clear()
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(Refused, NoTracer):  # it goes with its tracer
             self._instance.remove()
 
     def _open(self) -> None:

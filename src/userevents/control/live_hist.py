@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ..abi import tracefs as abi
-from ..errors import Malformed, Refused
+from ..errors import Malformed, NoTracer, Refused
 from ..fields import Field
 from ..fields.types import DATA_STRING, REL_STRING, STATIC_STRING, filter_class
 from .access import Access, read_file
@@ -115,8 +115,8 @@ class LiveHist:
         """Stop counting, and remove the instance."""
         try:
             self._instance.remove()
-        except Refused:
-            pass
+        except (Refused, NoTracer):
+            pass  # it goes with its tracer
 
 
 def parse_hist(text: str, keys: Sequence[HistKey], values: Sequence[str], fields: Sequence[Field]) -> HistTable:
