@@ -11,6 +11,7 @@ from click.shell_completion import ShellComplete
 from tests.cli.test_verbs import MULTI, objects, run
 from userevents.abi import socket as wire
 from userevents.cli import main
+from userevents.control import SocketAccess
 from userevents.session import producer
 from userevents.session.producer import Declared, Session
 
@@ -57,3 +58,15 @@ def test_a_tracer_that_serves_others_only_says_so(runtime_dir: Path, words: tupl
 def test_what_is_no_group_is_refused(group: str) -> None:
     """Before anything is mounted."""
     assert f"'{group}'" in run("mount", "--group", group, "/nowhere", code=2).stderr
+
+
+def test_a_tracer_that_is_silent_is_not_said_to_be_none(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped, or hangs, still holds the events: `info` must not say that nobody does."""
+    monkeypatch.setattr("userevents.cli.reach.SocketAccess", lambda path, timeout: SocketAccess(path, timeout=0.1))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(runtime_dir / "tracer.sock"))
+        listener.listen()
+        for words in (("info", "tick"), ("enable", "tick")):
+            done = run(*words, code=1)
+            assert "does not answer" in done.stderr
+            assert "no tracer runs" not in done.stderr

@@ -51,7 +51,7 @@ def _gather(tracefs: str | None, patterns: tuple[str, ...]) -> "tuple[list[Event
     from ..errors import NoTracer
     from .console import say, warn
     from .facts import Facts, declared_only
-    from .reach import failing, reach
+    from .reach import NOBODY_RUNS, failing, reach
     from .sessions import declared_events
 
     declared, problems = declared_events(None, ()) if tracefs is None else ([], [])
@@ -60,7 +60,9 @@ def _gather(tracefs: str | None, patterns: tuple[str, ...]) -> "tuple[list[Event
     with failing():
         try:
             access = reach(tracefs)
-        except NoTracer:
+        except NoTracer as error:
+            if not str(error).startswith(NOBODY_RUNS):
+                raise
             say("no tracer runs, so no event is registered and nobody holds any; this is what live programs declare")
             by_pattern = {pattern: declared_only(declared_events(pattern, ())[0]) for pattern in patterns}
         else:

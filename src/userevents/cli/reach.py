@@ -19,6 +19,8 @@ WAY_OUT = (
 )
 
 _NOBODY = "no tracer listens at"
+NOBODY_RUNS = "no tracer runs"
+"""How `reach` begins where there is no tracer at all, and not one that is silent."""
 
 
 def join(reason: Exception | None = None, *, timeout: float = ANSWER_TIMEOUT_S) -> SocketAccess:
@@ -54,8 +56,9 @@ def reach(tracefs: str | None) -> Access:
         try:
             return join()
         except NoTracer as error:
-            why = "" if nobody_listens(error) else f" ({error})"
-            raise NoTracer(f"no tracer runs{why}: {WAY_OUT}") from None
+            if not nobody_listens(error):
+                raise
+            raise NoTracer(f"{NOBODY_RUNS}: {WAY_OUT}") from None
     events = os.path.join(tracefs, "events")
     try:
         os.listdir(events)
