@@ -222,3 +222,13 @@ def test_the_rest_of_a_write_that_could_not_be_seen_is_counted_as_lost(kernel: K
     assert (sum(ring.entries for ring in rings), sum(ring.dropped for ring in rings)) == (2, 1)
     assert "4 bytes of a write of thread" in kernel.told[0]
     assert "were cut off" in kernel.told[0]
+
+
+def test_a_write_that_ends_within_its_index_is_refused(kernel: Kernel) -> None:
+    """What the buffer holds behind it is an earlier write's, and no index of this one."""
+    fh = kernel.open()
+    kernel.register(fh, "bare", 0)
+    kernel.put("events/user_events/bare/enable", "1")
+    assert [kernel.write(fh, bytes(4)) for _ in range(3)] == [(0, 4)] * 3
+    assert [kernel.write(fh, bytes(size)) for size in (3, 1)] == [(errno.EFAULT, 0)] * 2
+    assert sum(ring.entries for ring in kernel.system.instances[""].recorder.rings) == 3

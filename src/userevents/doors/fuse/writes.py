@@ -122,7 +122,7 @@ class Writes:
     def _put(self, handle: Handle, thread: ClientThread | None, index: int, tid: int, data: bytes) -> None:
         """Write an event, the short way or the long one, after which the short one is known."""
         key = handle.fh, index, tid
-        sink = self._sinks.get(key)
+        sink = self._sinks.get(key) if len(data) >= INDEX_SIZE else None
         if sink is not None and sink(data[INDEX_SIZE:]):
             return
         handle.node.write(data, WriteCall(thread))
