@@ -98,10 +98,10 @@ def test_a_session_without_counts_is_named(tmp_path: Path) -> None:
 
 
 def test_a_killed_recorder_leaves_an_open_ledger(tmp_path: Path) -> None:
-    """Records that came after the last count are no fault of anybody's; the trace says that the ledger is open."""
+    """Records that came after the last count count as well; what was dropped then is not known, which is said."""
     maker = Maker()
     one = _session(maker, 10)
-    one.close()
+    one.close(drops={20: {"attempts": 14, "ring_full": 3}})
     one.add_values(5000, 20, 1)
     one.flush()
     part = tmp_path / "x.part"
@@ -109,8 +109,13 @@ def test_a_killed_recorder_leaves_an_open_ledger(tmp_path: Path) -> None:
     with open_trace(str(part)) as trace:
         assert trace.ledger is not None
         assert not trace.ledger.complete
+        assert trace.ledger.is_balanced
+        figures = [trace.ledger.total(name) for name in ("attempts", "committed", "delivered")]
+        assert figures == [14, 11, 11]
+        assert ledger_verdict(trace.ledger).endswith("counted before the recorder was killed is accounted for")
         assert trace.losses() == [
-            "the recorder was killed before its last count: the ledger stands as it was last counted"
+            "3 records were lost: 3 ring full",
+            "the recorder was killed before its last count: what was dropped after the one before is not known",
         ]
 
 

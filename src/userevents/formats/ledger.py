@@ -5,7 +5,7 @@ committed = delivered + other + overwritten + missed + fleet. Whatever does not 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import facts
 
@@ -37,6 +37,10 @@ class EventLedger:
     cut: int = 0
     fleet: int = 0
 
+    def caught_up(self) -> "EventLedger":
+        """Return it with as many attempts as its records prove, which may have come after the last count."""
+        return replace(self, attempts=max(self.attempts, self.delivered + self.fleet + sum(self.dropped.values())))
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessLedger:
@@ -44,8 +48,8 @@ class ProcessLedger:
 
     `delivered` are in the trace; `other` were recorded for somebody else's events and left out;
     `overwritten` gave way in the ring; `missed` were not read in time; `fleet` were lost between their host and the
-    trace, because the broker was away or full. `cut_off`: its host was lost, so the counts are older than the last
-    of its records. `counted` is False when the program's
+    trace, because the broker was away or full. `cut_off`: its host was lost or its recorder killed, so the counts are
+    older than the last of its records. `counted` is False when the program's
     own counts never arrived, `exact` when they were taken at one moment with the records.
     """
 
@@ -62,6 +66,12 @@ class ProcessLedger:
     counted: bool = True
     fleet: int = 0
     cut_off: bool = False
+
+    def caught_up(self) -> "ProcessLedger":
+        """Return what it is after a recorder that was killed: records that came after the last count count, too."""
+        known = self.delivered + self.other + self.overwritten + self.missed + self.fleet
+        events = tuple(event.caught_up() for event in self.events)
+        return replace(self, events=events, committed=max(self.committed, known), cut_off=True)
 
     @property
     def attempts(self) -> int:
@@ -145,7 +155,8 @@ class Ledger:
         if self.complete and attempts + committed:
             found.append(f"the ledger is off by {attempts:,} attempts and {committed:,} committed records")
         if not self.complete:
-            found.append("the recorder was killed before its last count: the ledger stands as it was last counted")
+            unknown = "what was dropped after the one before is not known"
+            found.append(f"the recorder was killed before its last count: {unknown}")
         return found
 
 

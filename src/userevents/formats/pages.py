@@ -211,6 +211,8 @@ class Pages:
             fleet=fleet,
             cut_off=stream.scope is not None and not stream.scope.ended,
         )
+        if self.recording.end is None:
+            ledger = ledger.caught_up()
         return self._with_missing(ledger, stream.scope)
 
     def _with_missing(self, ledger: ProcessLedger, scope: Scope | None) -> ProcessLedger:

@@ -205,7 +205,8 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, int]]:
 def ledger_verdict(ledger: Ledger) -> str:
     """Say in a sentence whether the ledger balances, and by how much not."""
     if ledger.is_balanced:
-        return "balanced: every attempt is accounted for"
+        until = "" if ledger.complete else " that was counted before the recorder was killed"
+        return f"balanced: every attempt{until} is accounted for"
     attempts, committed = ledger.unexplained
     if not attempts and not committed:
         return "not closed: some processes left no counts"
