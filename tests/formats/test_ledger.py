@@ -55,12 +55,16 @@ def test_every_reason_of_a_loss_is_counted_by_event_and_shown(tmp_path: Path) ->
 
 
 def test_one_record_in_flight_is_accounted_for_when_its_process_died(tmp_path: Path) -> None:
-    """A process killed inside a write has one attempt more than it committed; a live one must not."""
-    for alive, balanced in ((False, True), (True, False)):
+    """A process killed inside a write has one attempt more than it committed, as has one that stood still in it.
+
+    One that was counted at one moment with its records must not.
+    """
+    for alive, exact in ((False, True), (True, False), (True, True)):
         maker = Maker()
-        _session(maker, 10).close(drops={20: {"attempts": 11}}, alive=alive)
+        _session(maker, 10).close(drops={20: {"attempts": 11}}, alive=alive, exact=exact)
         ledger = _settled(tmp_path, maker)
-        assert (ledger.is_balanced, ledger.total("in_flight")) == (balanced, int(not alive))
+        in_flight = not (alive and exact)
+        assert (ledger.is_balanced, ledger.total("in_flight")) == (in_flight, int(in_flight))
 
 
 def test_a_ledger_that_does_not_add_up_says_by_how_much(tmp_path: Path) -> None:

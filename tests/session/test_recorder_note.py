@@ -196,3 +196,14 @@ def test_a_killed_recorder_leaves_no_lock(tmp_path: Path) -> None:
     with part.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert looked(tmp_path).of(SESSION) == {1: Position(11, 400)}
+
+
+def test_a_recorder_of_native_programs_alone_leaves_no_note(tmp_path: Path) -> None:
+    """Their records lie in no ring, so there is nothing that the next tracer could record once more."""
+    part = tmp_path / "out.part"
+    part.write_bytes(stream.pack_start())
+    RecorderNote(str(tmp_path), NAME, str(part)).leave()
+    assert left(tmp_path) == []
+    note, _ = begun(tmp_path, part)
+    note.leave()
+    assert len(left(tmp_path)) == 1

@@ -249,7 +249,7 @@ class StreamWriter:
             self._names[number, str(content["id"])] = name
         if kind == stream.STREAM:
             self._programs.add(content["pid"])
-            if self.note is not None:
+            if self.note is not None and "native" not in content:  # those leave no ring
                 self.note.add_stream(number, content["nonce"])
         elif kind == stream.LEDGER:
             self._ledgers[number] = content

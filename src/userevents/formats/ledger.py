@@ -1,6 +1,6 @@
 """The loss ledger: what was attempted, and where each record that is not in the file went.
 
-For each process: attempts = committed + dropped (by reason) + at most one in flight when it died, and
+For each process: attempts = committed + dropped (by reason) + at most one in flight at the last count, and
 committed = delivered + other + overwritten + missed + fleet. Whatever does not add up is shown, never hidden.
 """
 
@@ -90,8 +90,8 @@ class ProcessLedger:
 
     @property
     def in_flight(self) -> int:
-        """1 if the program died inside a write, else 0."""
-        return int(not self.alive and self._not_committed == 1)
+        """1 if the program died inside a write, or stood still in one as long as it was counted, else 0."""
+        return int(not (self.alive and self.exact) and self._not_committed == 1)
 
     @property
     def _not_committed(self) -> int:

@@ -191,7 +191,7 @@ def ledger_lines(ledger: Ledger) -> list[tuple[str, int]]:
     """Return the ledger's totals as (what, number), in the order in which they add up; reasons only where not 0."""
     lines = [("attempts", ledger.total("attempts"))]
     lines += [(f"dropped: {REASON_WORDS[reason]}", number) for reason, number in ledger.dropped.items() if number]
-    lines += [("in flight at a death", ledger.total("in_flight"))] if ledger.total("in_flight") else []
+    lines += [("in flight at the last count", ledger.total("in_flight"))] if ledger.total("in_flight") else []
     lines.append(("committed", ledger.total("committed")))
     lines += [(words, ledger.total(name)) for name, words in AFTER_WORDS.items() if ledger.total(name)]
     lines += [("not asked for", ledger.total("other"))] if ledger.total("other") else []

@@ -79,6 +79,7 @@ def native_stream_frame(program: NativeProgram) -> bytes:
         "comm": program.comm,
         "cmdline": program.cmdline,
         "nonce": program.nonce,
+        "native": True,
     }
     return stream.pack_stream(program.number, facts)
 

@@ -105,6 +105,9 @@ class RecorderNote:
 
     def leave(self) -> None:
         """The recorder ends, and its tracer ended before it knew that it has everything: the next one is to know."""
+        if not self._known:
+            self.remove()
+            return
         self.settle()
         try:
             os.close(self._fd)
