@@ -208,6 +208,29 @@ def test_a_dump_beside_programs_that_write_ends_with_a_hosts_counts_however_late
 
 
 @pytest.mark.time_limit(120)
+def test_a_host_that_never_began_is_named(writing: Fleet, tmp_path: Path) -> None:
+    """One that is there and answers nothing, as a host that is far too busy: the trace says that it is not of all."""
+    ghost = names.lease_key("ghost")
+
+    async def haunt(is_there: bool) -> None:
+        async with connected(Settings((writing.url,)), "test") as broker:
+            if is_there:
+                await broker.put(ghost, b"{}")
+            for entry in await broker.entries(ghost):
+                assert is_there or await broker.remove(entry.key, entry.sequence)
+
+    asyncio.run(haunt(True))
+    try:
+        said = writing("record", "-e", "tick", "-o", str(tmp_path / "t.dat"), "--duration", "1s")
+    finally:
+        asyncio.run(haunt(False))
+    assert "host 'ghost': no recording began in time" in said
+    with open_trace(str(tmp_path / "t.dat")) as trace:
+        assert any("'ghost'" in note for note in trace.notes)
+        assert {host.name for host in trace.hosts} == {"web-1", "web-2"}
+
+
+@pytest.mark.time_limit(120)
 def test_times_of_hosts_with_other_clocks_are_those_of_one(fleet: Fleet, tmp_path: Path) -> None:
     """A host whose clock is 5,000 s ahead (a time namespace) is in the same trace, and things in their order."""
     apart = [require("unshare"), "-T", "--monotonic", "5000", "--boottime", "5000", "--fork", "--kill-child"]

@@ -42,7 +42,8 @@ class FleetRecording:
         self._line = LiveLine(enabled=not wish.quiet)
         self._stopped = False
         self._full = False
-        self._unended: list[str] = []
+        self._lacking: list[str] = []
+        """What to say of hosts whose recordings did not begin or end."""
         self._said: set[str] = set()
         """Hosts of which it was said that they are recorded."""
         self._has_warned = False
@@ -92,7 +93,10 @@ class FleetRecording:
             return is_late or self._stopped or self._full or self._is_large()
 
         await collect_until(collector, is_over, lambda: self._look_around(collector))
-        self._unended = collector.unended()
+        self._lacking = [
+            *(f"{who}: no recording began in time: nothing of it is here" for who in spoken_of(collector.absent())),
+            *(f"{who}: no end came in time: counts are the last that came" for who in spoken_of(collector.unended())),
+        ]
         self._end()
         return collector.merged
 
@@ -128,8 +132,7 @@ class FleetRecording:
             self._full = True
 
     def _end(self) -> None:
-        late = [f"{who}: no end came in time: counts are the last that came" for who in spoken_of(self._unended)]
-        notes = b"".join(map(wire.pack_note, late))
+        notes = b"".join(map(wire.pack_note, self._lacking))
         self._write(wire.pack_batch(0, {}) + notes + wire.pack_end("done", time.monotonic_ns()))
 
     def _is_large(self) -> bool:
@@ -165,8 +168,8 @@ class FleetRecording:
     def _tell_end(self, merged: "Merged") -> None:
         if merged.left_out:
             warn(no_room(merged.left_out, "the trace"))
-        for who in spoken_of(self._unended):
-            warn(f"{who}: no end came in time: counts are the last that came")
+        for sentence in self._lacking:
+            warn(sentence)
         if not merged.numbers:
             warn(
                 f"no host that matches '{self._wish.hosts}' sent anything ('userevents fleet list --hosts' shows them)"

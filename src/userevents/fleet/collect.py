@@ -151,6 +151,11 @@ class Collector:
         open_ends = {run.host for run in self._running() if not run.is_done and not run.turns.has_ended}
         return sorted(open_ends if self._is_live else open_ends & self.hosts)
 
+    def absent(self) -> list[str]:
+        """Hosts that are there, and of which no recording has begun."""
+        begun = {run.host for run in self.merged.runs.values() if run.scope}
+        return sorted(self.hosts - begun - self.merged.left_out) if self._is_live else []
+
     def _running(self) -> list[AgentRun]:
         latest = {run.host: self.merged.latest(run.host) for run in self.merged.runs.values()}
         return [run for run in latest.values() if run is not None and run.scope]
