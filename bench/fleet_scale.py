@@ -7,7 +7,8 @@ renew their leases, compare their keys and look for hosts that are gone:
 * list: all events, one event, and all hosts, as `fleet list` reads them on a connection that stands;
 * enable: from the wish (`fleet enable`) until a host does it, over all hosts;
 * watch: from a host's use of a new event until somebody who watches the keys is told;
-* flight: from an instant at which a rule holds on one host until another host takes its window, and until all do;
+* flight: from an instant at which a rule holds on one host until another host takes its window, and until all do
+  (up to 300 hosts);
 * a fleet at rest: the CPU time of the server and of one agent, in shares of a core;
 * memory: of the server, of one agent, and of a whole fleet's view.
 
@@ -56,6 +57,8 @@ LISTS = 10
 ENABLES = 10
 WATCHES = 60
 FREEZES = 8
+FREEZE_MAX = 300
+"""Of more hosts, flights are measured with the real verb (fleet_verbs.py): a thousand had not begun in two minutes."""
 REST_S = 6.0
 PATIENCE_S = 300.0
 ROOM = 512 << 20
@@ -103,7 +106,7 @@ async def measure(count: int, server: int, url: str) -> Found:
         every, last = await _enable(made, broker, count)
         _tell("enable, last host", last)
         watch_ms = _tell("watch", await _watch(made, broker, count))
-        freeze_ms, frozen_ms = await _freeze(made, broker, count)
+        freeze_ms, frozen_ms = await _freeze(made, broker, count) if count <= FREEZE_MAX else ([], [])
         return Found(
             count, join_s, list_ms, one_ms, hosts_ms, every, last, watch_ms, freeze_ms, frozen_ms,
             spent[0] / REST_S, sum(spent[1:]) / REST_S / count,
