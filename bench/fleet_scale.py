@@ -21,10 +21,7 @@ import asyncio
 import io
 import os
 import resource
-import shutil
-import statistics
 import sys
-import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Coroutine
@@ -34,7 +31,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
 
 from results import Row, keep, print_rows, wait_until_quiet
-from simulated_hosts import Hosts, cpu_s, hosts
+from simulated_hosts import Hosts, cpu_s, fresh_server, hosts, spread
 
 from userevents.fleet.broker import Broker, connected
 from userevents.fleet.connection import Settings
@@ -42,8 +39,6 @@ from userevents.fleet.flight_hosts import every_s
 from userevents.fleet.flights import FleetFlight, Instant
 from userevents.fleet.names import BUCKET, encode
 from userevents.fleet.reading import read_events, read_hosts
-from userevents.fleet.server import Place, free_port, running
-from userevents.fleet.streams import prepare
 from userevents.fleet.view import View
 from userevents.fleet.wishes import Wish
 from userevents.fleet.wishing import add_wishes
@@ -61,7 +56,6 @@ FREEZE_MAX = 300
 """Of more hosts, flights are measured with the real verb (fleet_verbs.py): a thousand had not begun in two minutes."""
 REST_S = 6.0
 PATIENCE_S = 300.0
-ROOM = 512 << 20
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -210,14 +204,8 @@ def main() -> None:
     started = time.monotonic()
     found = []
     for count in SIZES:
-        directory = tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm")
-        try:
-            place = Place(free_port(), directory, ROOM)
-            with running(place) as server:
-                asyncio.run(prepare(Settings((place.url,)), ROOM, 1))
-                found.append(asyncio.run(measure(count, server.pid, place.url)))
-        finally:
-            shutil.rmtree(directory)
+        with fresh_server() as (server, url):
+            found.append(asyncio.run(measure(count, server, url)))
     rows = [row for one in found for row in _rows(one)]
     print_rows(rows)
     keep("fleet_scale", rows, notes=[note], seconds=time.monotonic() - started)
@@ -236,7 +224,7 @@ def _rows(one: Found) -> list[Row]:
         "flight, last host": one.frozen_ms,
     }
     pace = f", pace 1/{PACE}" if PACE > 1 else ""
-    rows = [_spread(f"{name}, {size}", found) for name, found in times.items() if found]
+    rows = [spread(f"{name}, {size}", found) for name, found in times.items() if found]
     singles = {
         f"server at rest{pace}": (one.server_cpu, "cores"),
         f"one agent at rest{pace}": (one.agent_cpu, "cores"),
@@ -247,14 +235,6 @@ def _rows(one: Found) -> list[Row]:
     return rows + [
         Row(f"{name}, {size}", "", value, value, value, value, unit=unit) for name, (value, unit) in singles.items()
     ]
-
-
-def _spread(case: str, found: list[float]) -> Row:
-    """Least, p50, and the range from p50 to p99."""
-    ordered = sorted(found)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    median = statistics.median(ordered)
-    return Row(case, "", ordered[0], median, median, p99, unit="ms")
 
 
 if __name__ == "__main__":

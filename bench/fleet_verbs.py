@@ -14,8 +14,6 @@ import asyncio
 import json
 import os
 import resource
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,18 +25,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "shared"))
 
 from results import Row, keep, print_rows, wait_until_quiet
 from simulated_feed import BEAT
-from simulated_hosts import PATIENCE_S, Hosts, cpu_s, hosts
+from simulated_hosts import PATIENCE_S, Hosts, cpu_s, fresh_server, hosts, spread
 
-from userevents.fleet.connection import Settings
-from userevents.fleet.server import Place, free_port, running
-from userevents.fleet.streams import prepare
 from userevents.formats import open_trace
 
 SIZES = [int(word) for word in os.environ.get("USEREVENTS_FLEET_SIZES", "10,100,300,1000").split(",")]
 EVENTS = 10
 FLIGHTS = 3
 LIVE_S = 10.0
-ROOM = 512 << 20
 
 
 async def _verb(url: str, *words: str) -> asyncio.subprocess.Process:
@@ -128,17 +122,9 @@ async def _measure(count: int, url: str) -> list[Row]:
         print(f"  flight: {', '.join(f'{value:.0f}' for value in flights_ms)} ms", flush=True)
         live = await _live(made, url, count)
     size = f"{count:,} hosts"
-    rows = [_spread(f"flight, until written, {size}", flights_ms), _spread(f"tail, {size}", live.tail_ms)]
+    rows = [spread(f"flight, until written, {size}", flights_ms), spread(f"tail, {size}", live.tail_ms)]
     singles = {"tail": (live.tail_cpu, "cores"), "record": (live.record_cpu, "cores"), "lacking": (live.lacking, "")}
     return rows + [Row(f"{name}, {size}", "", *[value] * 4, unit=unit) for name, (value, unit) in singles.items()]
-
-
-def _spread(case: str, found: list[float]) -> Row:
-    """Least, p50, and the range from p50 to p99."""
-    ordered = sorted(found)
-    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    median = statistics.median(ordered)
-    return Row(case, "", ordered[0], median, median, p99, unit="ms")
 
 
 def main() -> None:
@@ -147,14 +133,8 @@ def main() -> None:
     started = time.monotonic()
     rows = []
     for count in SIZES:
-        directory = tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm")
-        try:
-            place = Place(free_port(), directory, ROOM)
-            with running(place):
-                asyncio.run(prepare(Settings((place.url,)), ROOM, 1))
-                rows += asyncio.run(_measure(count, place.url))
-        finally:
-            shutil.rmtree(directory)
+        with fresh_server() as (_, url):
+            rows += asyncio.run(_measure(count, url))
     print_rows(rows)
     keep("fleet_verbs", rows, notes=[note], seconds=time.monotonic() - started)
 

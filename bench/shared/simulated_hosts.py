@@ -4,15 +4,25 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from results import Row
+
+from userevents.fleet.connection import Settings
+from userevents.fleet.server import Place, free_port, running
+from userevents.fleet.streams import prepare
+
 PROCESSES = 4
 PATIENCE_S = 300.0
+_ROOM = 512 << 20
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -96,6 +106,27 @@ async def hosts(url: str, count: int, events: int, shared: int, pace: int = 1) -
         for process in processes:
             process.kill()
             await process.wait()
+
+
+@contextlib.contextmanager
+def fresh_server() -> Iterator[tuple[int, str]]:
+    """A broker that is ready for a fleet: its pid, and its address."""
+    directory = tempfile.mkdtemp(prefix="userevents-bench-", dir="/dev/shm")
+    try:
+        place = Place(free_port(), directory, _ROOM)
+        with running(place) as server:
+            asyncio.run(prepare(Settings((place.url,)), _ROOM, 1))
+            yield server.pid, place.url
+    finally:
+        shutil.rmtree(directory)
+
+
+def spread(case: str, found: list[float]) -> Row:
+    """Least, p50, and the range from p50 to p99."""
+    ordered = sorted(found)
+    p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    median = statistics.median(ordered)
+    return Row(case, "", ordered[0], median, median, p99, unit="ms")
 
 
 def cpu_s(pid: int) -> float:

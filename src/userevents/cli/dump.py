@@ -25,17 +25,14 @@ def dump(last: float | None, output: str | None, name: str | None, as_json: bool
     userevents dump --last 30s -o slow.dat
     """
     from ..control import Tracer
-    from ..errors import NoTracer
     from .dumping import choose_flight, tell_dump, write_dump
-    from .reach import failing, join, nobody_listens
+    from .reach import NobodyRuns, failing, join
 
     out = output or time.strftime("flight-%Y%m%d-%H%M%S.dat")
     with failing():
         try:
             access = join()
-        except NoTracer as error:
-            if not nobody_listens(error):
-                raise
+        except NobodyRuns:
             fail("no flight recording is going on; start one: userevents record --flight -- PROGRAM")
         with contextlib.closing(access):
             done = write_dump(access, choose_flight(Tracer(access), name), out, last_s=last, quiet=as_json)

@@ -48,10 +48,9 @@ def info(tracefs: str | None, as_json: bool, events: tuple[str, ...]) -> None:
 
 def _gather(tracefs: str | None, patterns: tuple[str, ...]) -> "tuple[list[EventFacts], list[str]]":
     """What is known of each event, each once, and the patterns that name none."""
-    from ..errors import NoTracer
     from .console import say, warn
     from .facts import Facts, declared_only
-    from .reach import NOBODY_RUNS, failing, reach
+    from .reach import NobodyRuns, failing, reach
     from .sessions import declared_events
 
     declared, problems = declared_events(None, ()) if tracefs is None else ([], [])
@@ -60,9 +59,7 @@ def _gather(tracefs: str | None, patterns: tuple[str, ...]) -> "tuple[list[Event
     with failing():
         try:
             access = reach(tracefs)
-        except NoTracer as error:
-            if not str(error).startswith(NOBODY_RUNS):
-                raise
+        except NobodyRuns:
             say("no tracer runs, so no event is registered and nobody holds any; this is what live programs declare")
             by_pattern = {pattern: declared_only(declared_events(pattern, ())[0]) for pattern in patterns}
         else:

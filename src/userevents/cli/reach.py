@@ -19,14 +19,17 @@ WAY_OUT = (
 )
 
 _NOBODY = "no tracer listens at"
-NOBODY_RUNS = "no tracer runs"
-"""How `reach` begins where there is no tracer at all, and not one that is silent."""
+
+
+class NobodyRuns(NoTracer):
+    """There is no tracer at all, and not one that is silent."""
 
 
 def join(reason: Exception | None = None, *, timeout: float = ANSWER_TIMEOUT_S) -> SocketAccess:
     """Connect to the tracer that runs for this user, or else to the system's, if it answers within `timeout` seconds.
 
-    Raises `NoTracer` when none answers, `Refused` (EACCES) when only the system's does, and this user may not use it.
+    Raises `NobodyRuns` when there is none, `NoTracer` when none answers, `Refused` (EACCES) when only the system's
+    does, and this user may not use it.
     """
     tried = []
     places = directory.tracer_candidates()
@@ -38,13 +41,9 @@ def join(reason: Exception | None = None, *, timeout: float = ANSWER_TIMEOUT_S) 
             return SocketAccess(path, timeout=timeout)
         except NoTracer as error:
             tried.append(str(error))
-    raise NoTracer(f"{reason}, but it does not answer: {'; '.join(tried)}" if reason else "; ".join(tried))
-
-
-def nobody_listens(error: NoTracer) -> bool:
-    """Whether `join` found no tracer at all, and not one that is silent."""
-    told = str(error)
-    return told.count(_NOBODY) == len(told.split("; "))
+    if reason:
+        raise NoTracer(f"{reason}, but it does not answer: {'; '.join(tried)}")
+    raise (NobodyRuns if all(each.startswith(_NOBODY) for each in tried) else NoTracer)("; ".join(tried))
 
 
 def reach(tracefs: str | None) -> Access:
@@ -55,10 +54,8 @@ def reach(tracefs: str | None) -> Access:
     if tracefs is None:
         try:
             return join()
-        except NoTracer as error:
-            if not nobody_listens(error):
-                raise
-            raise NoTracer(f"{NOBODY_RUNS}: {WAY_OUT}") from None
+        except NobodyRuns:
+            raise NobodyRuns(f"no tracer runs: {WAY_OUT}") from None
     events = os.path.join(tracefs, "events")
     try:
         os.listdir(events)

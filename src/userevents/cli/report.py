@@ -152,14 +152,12 @@ def _show_records(trace: "Trace", wish: Wish, choice: "Choice") -> None:
 
 def _no_record(trace: "Trace", wish: Wish) -> str:
     """Return what to say where the processes that were asked for have no record, with those that the trace has."""
-    from ..fields.escape import printable
-
     asked = " or ".join(map(str, sorted(wish.pids)))
     events = f" of {' or '.join(map(str, wish.patterns))}" if wish.patterns else ""
     names = {process.pid: process.comm for process in trace.processes} or dict(trace.comms)
     known = ", ".join(f"{pid} ({name})" for pid, name in sorted(names.items())[:_TOP_LIMIT])
     more = f" and {len(names) - _TOP_LIMIT} more" if len(names) > _TOP_LIMIT else ""
-    return printable(f"the trace has no record{events} of process {asked}; it has processes {known or 'none'}{more}")
+    return f"the trace has no record{events} of process {asked}; it has processes {known or 'none'}{more}"
 
 
 def _lines(trace: "Trace", form: str, choice: "Choice") -> "Iterable[list[str]]":

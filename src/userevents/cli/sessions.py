@@ -16,7 +16,7 @@ from ..fields import clash, parse_fields
 from ..fields.escape import printable
 from ..session import directory, layout, locks
 from ..session.consumer import SessionFile
-from .reach import join, nobody_listens
+from .reach import NobodyRuns, join
 
 _ANSWER_S = 3.0
 
@@ -123,9 +123,10 @@ def native_events(pattern: str | None, pids: Sequence[int]) -> tuple[list[Declar
     try:
         with contextlib.closing(join(timeout=_ANSWER_S)) as access:
             programs = Tracer(access).info().get("programs")
+    except NobodyRuns:
+        return [], []
     except NoTracer as error:
-        told = [] if nobody_listens(error) else [f"what native programs have registered is not listed: {error}"]
-        return [], told
+        return [], [f"what native programs have registered is not listed: {error}"]
     except UserEventsError:
         return [], []
     found = [

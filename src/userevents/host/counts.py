@@ -5,6 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from ..buffer.page import body_start, walk
+from ..session import layout
 from ..session.ring_file import Part, Position
 from ..session.ring_search import end_of, place_after
 from .program import DeclaredEvent, TracedProgram
@@ -96,7 +97,7 @@ def ends(program: TracedProgram) -> Ends:
 
 def passed_by(counters: list[tuple[int, ...]]) -> int:
     """Return how many attempts were neither dropped nor are in flight, by a program's counters."""
-    return sum(counts[0] - sum(counts[1:6]) for counts in counters)
+    return sum(map(layout.passed_of, counters))
 
 
 def _unread_ids(program: TracedProgram) -> list[int] | None:

@@ -34,11 +34,11 @@ class Told:
         """Return the drops of each event that were told, of those in its counters: a file of nonsense tells of more."""
         raw = self._read(_DROPS.size * len(counters))
         pairs = zip(_DROPS.iter_unpack(raw), counters, strict=True)
-        return [tuple(map(min, told, counts[1:6])) for told, counts in pairs]
+        return [tuple(map(min, told, layout.drops_of(counts))) for told, counts in pairs]
 
     def is_behind(self, counters: Counters) -> bool:
         """Whether drops were counted that were not told."""
-        return self.drops(counters) != [counts[1:6] for counts in counters]
+        return self.drops(counters) != [*map(layout.drops_of, counters)]
 
     def _read(self, size: int) -> bytes:
         try:
@@ -52,7 +52,7 @@ class Told:
 
     def mark(self, counters: Counters) -> "DropsMark | None":
         """Return what is to be acknowledged once a ledger with these counters is kept; None where it tells no more."""
-        raw = b"".join(_DROPS.pack(*counts[1:6]) for counts in counters)
+        raw = b"".join(_DROPS.pack(*layout.drops_of(counts)) for counts in counters)
         if raw.rstrip(b"\0") == self._handed.rstrip(b"\0"):
             return None
         if self._fd < 0:

@@ -3,6 +3,7 @@
 from ..buffer import stream
 from ..buffer.page import walk
 from ..instance import Instance
+from ..session import layout
 from ..session.ring_file import Part, Piece, Position, RingFile
 from . import frames
 from .counts import NOTHING, Snapshot, running, snapshot
@@ -71,7 +72,7 @@ class View:
         base = snapshot(program)
         if program.was_left and not program.had_view:
             told = program.told.drops(base.counters)
-            passed = [counts[0] - sum(counts[1:6]) for counts in base.counters]
+            passed = map(layout.passed_of, base.counters)
             rest = zip(passed, told, base.counters, strict=True)
             return base._replace(counters=[(count + sum(drops), *drops, counts[6]) for count, drops, counts in rest])
         if not program.had_view and (mark := program.told.mark(base.counters)):

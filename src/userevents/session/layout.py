@@ -100,6 +100,16 @@ def counts_of(raw: Sequence[int]) -> tuple[int, ...]:
     return (raw[ATTEMPTS] + homeless, *raw[1:TRACER_GONE], raw[TRACER_GONE] + homeless, raw[CUT])
 
 
+def drops_of(counts: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the drops of an event's counts, in the order of DROP_REASONS."""
+    return counts[RING_FULL : TRACER_GONE + 1]
+
+
+def passed_of(counts: tuple[int, ...]) -> int:
+    """Return how many attempts of an event's counts were neither dropped nor are in flight."""
+    return counts[ATTEMPTS] - sum(drops_of(counts))
+
+
 class Geometry(NamedTuple):
     """Where the parts of a session of `capacity` events lie, in bytes from its start."""
 
